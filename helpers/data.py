@@ -1,0 +1,139 @@
+"""Every data set of the course by name. All of it works with no network."""
+
+import csv
+from importlib import resources
+from typing import NamedTuple
+
+import numpy as np
+
+
+class MixtureSample(NamedTuple):
+    """Points drawn from a mixture whose truth is known."""
+
+    x: np.ndarray  # [N, D] float32
+    component: np.ndarray  # [N] int, which component each point came from
+    weights: np.ndarray  # [K], sum 1
+    loc: np.ndarray  # [K, D]
+    covariance: np.ndarray  # [K, D, D]
+
+
+class Penguins(NamedTuple):
+    """Bills of penguins of the Palmer Archipelago."""
+
+    x: np.ndarray  # [N, 2] float32: bill length, bill depth, both in mm
+    species: np.ndarray  # [N] int, an index into species_names
+    species_names: tuple
+    feature_names: tuple
+
+
+def sample_mixture(n, weights, loc, covariance, seed=0):
+    """Draw n points from a mixture of multivariate normals.
+
+    Args:
+      n: how many points, at least 1.
+      weights: [K], positive, sum 1.
+      loc: [K, D].
+      covariance: [K, D, D], symmetric and positive definite.
+      seed: an int.
+
+    Returns:
+      MixtureSample.
+
+    Raises:
+      ValueError: for shapes that do not fit, weights that are no probabilities, covariances that are not valid.
+    """
+    weights, loc, covariance = (np.asarray(a, np.float64) for a in (weights, loc, covariance))
+    if weights.ndim != 1 or np.any(weights < 0) or not np.isclose(weights.sum(), 1):
+        raise ValueError(f"weights: expected [K] probabilities that sum to 1, got {weights.tolist()}")
+    if loc.ndim != 2 or len(loc) != len(weights):
+        raise ValueError(f"loc: expected [{len(weights)}, D], got shape {loc.shape}")
+    if covariance.shape != (*loc.shape, loc.shape[1]):
+        raise ValueError(f"covariance: expected {[*loc.shape, loc.shape[1]]}, got shape {covariance.shape}")
+    if not np.allclose(covariance, np.swapaxes(covariance, 1, 2)):
+        raise ValueError("covariance: expected symmetric matrices, got one that differs from its transpose")
+    try:
+        factor = np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        smallest = np.linalg.eigvalsh(covariance).min()
+        raise ValueError(
+            f"covariance: expected positive definite matrices, got one with the eigenvalue {smallest:.3g}"
+        ) from None
+    rng = np.random.default_rng(seed)
+    component = rng.choice(len(weights), size=_at_least("n", n, 1), p=weights / weights.sum())
+    noise = rng.standard_normal((n, loc.shape[1]))
+    x = loc[component] + np.einsum("nij,nj->ni", factor[component], noise)
+    return MixtureSample(x.astype(np.float32), component, weights, loc, covariance)
+
+
+def two_blobs(seed=0, n=1000):
+    """Two round blobs of equal weight with unit variance at (-2, -2) and (2, 2): n points in the plane."""
+    loc = np.array([[-2.0, -2.0], [2.0, 2.0]])
+    return sample_mixture(n, [0.5, 0.5], loc, np.stack([np.eye(2)] * 2), seed)
+
+
+def correlated_mixture(num_components=3, event_size=2, n=2000, separation=4.0, seed=0):
+    """A mixture with random correlations and known truth, for any number of components and dimensions.
+
+    Standard deviations lie between 0.5 and 1.5, weights between 0.5/K and 2/K before they are scaled to sum 1, and the
+    means are normal with standard deviation `separation` / sqrt(2 D), so that two of them lie about `separation` apart.
+
+    Args:
+      num_components: K, at least 1.
+      event_size: D, at least 1.
+      n: how many points.
+      separation: typical distance between two means; a positive number.
+      seed: of the truth and of the points.
+
+    Returns:
+      MixtureSample.
+
+    Raises:
+      ValueError: for a size below 1 or a separation that is not positive.
+    """
+    k, d = _at_least("num_components", num_components, 1), _at_least("event_size", event_size, 1)
+    if not separation > 0 or not np.isfinite(separation):
+        raise ValueError(f"separation: expected a positive number, got {separation!r}")
+    rng = np.random.default_rng(seed)
+    weights = rng.uniform(0.5, 2.0, k)
+    loc = rng.standard_normal((k, d)) * separation / np.sqrt(2 * d)
+    mixing = rng.standard_normal((k, d, 2 * d))
+    covariance = mixing @ np.swapaxes(mixing, 1, 2)
+    std = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+    wanted = rng.uniform(0.5, 1.5, (k, d))
+    covariance *= (wanted / std)[:, :, np.newaxis] * (wanted / std)[:, np.newaxis, :]
+    return sample_mixture(n, weights / weights.sum(), loc, covariance, rng.integers(2**32))
+
+
+def penguins():
+    """Bill length and bill depth of 342 penguins of three species, in mm.
+
+    Source: Gorman, Williams and Fraser (2014), PLoS ONE 9(3) e90081; collected at Palmer Station, Antarctica LTER; the
+    table `penguins.csv` beside this file is that of the package palmerpenguins (Horst, Hill and Gorman 2020), released
+    under CC0. Of its 344 birds, the 2 without bill measurements are left out.
+    """
+    with resources.files("helpers").joinpath("penguins.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["bill_length_mm"] != "NA"]
+    names = tuple(sorted({row["species"] for row in rows}))
+    x = [[float(row["bill_length_mm"]), float(row["bill_depth_mm"])] for row in rows]
+    species = np.array([names.index(row["species"]) for row in rows])
+    return Penguins(np.array(x, np.float32), species, names, ("bill length (mm)", "bill depth (mm)"))
+
+
+DATASETS = {"two_blobs": two_blobs, "correlated_mixture": correlated_mixture, "penguins": penguins}
+
+
+def load(name, **options):
+    """A data set by its name; `options` go to the function of that name.
+
+    Raises:
+      ValueError: for an unknown name; the message lists the known ones.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"name: expected one of {', '.join(map(repr, DATASETS))}, got {name!r}")
+    return DATASETS[name](**options)
+
+
+def _at_least(name, value, least):
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+    return int(value)

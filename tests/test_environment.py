@@ -1,0 +1,96 @@
+"""The ways to set up agree with each other, and the README's words are run, not trusted."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parent.parent
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, flags=re.M | re.S)
+
+
+def pins(requirements):
+    return {Requirement(text).name: Requirement(text).specifier for text in requirements}
+
+
+def disagreements(conda, pyproject):
+    """A sentence for each pin of the parsed environment.yml that is not pyproject's, and for each that is missing."""
+    pip = next(part["pip"] for part in conda["dependencies"] if isinstance(part, dict))
+    theirs = pins(text for text in pip if not text.startswith("-e"))
+    groups = pyproject["dependency-groups"]["dev"]
+    ours = pins([*pyproject["project"]["dependencies"], *groups])
+    ours.pop("ruff")  # style, not needed to run anything
+    names = sorted(ours.keys() | theirs.keys())
+    return [f"{n}: {theirs.get(n)} and {ours.get(n)}" for n in names if ours.get(n) != theirs.get(n)]
+
+
+def environment():
+    return yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+
+
+def test_environment_has_the_form_that_conda_and_binder_read():
+    conda = environment()
+    assert conda.keys() == {"name", "channels", "dependencies"} and conda["channels"] == ["conda-forge"]
+    python = next(text for text in conda["dependencies"] if str(text).startswith("python="))
+    assert python.removeprefix("python=") in Requirement("python" + PYPROJECT["project"]["requires-python"]).specifier
+    assert "pip" in conda["dependencies"]
+    assert "-e ." in next(part["pip"] for part in conda["dependencies"] if isinstance(part, dict))
+
+
+def test_environment_has_pyprojects_pins():
+    assert disagreements(environment(), PYPROJECT) == []
+
+
+def test_a_pin_that_differs_or_is_missing_is_named():
+    conda = environment()
+    pip = conda["dependencies"][-1]["pip"]
+    pip[pip.index("tf-keras==2.21.*")] = "tf-keras==2.20.*"
+    pip.remove("scipy==1.17.*")
+    assert disagreements(conda, PYPROJECT) == ["scipy: None and ==1.17.*", "tf-keras: ==2.20.* and ==2.21.*"]
+
+
+def test_every_pin_has_a_reason_and_no_lock_file_is_kept():
+    lines = (ROOT / "pyproject.toml").read_text(encoding="utf-8").splitlines()
+    pinned = [line for line in lines if re.match(r'    "[a-z0-9-]+[<=>]', line)]
+    assert len(pinned) >= 18 and [line for line in pinned if not re.search(r'",\s+# \w+', line)] == []
+    assert "uv.lock" in (ROOT / ".gitignore").read_text(encoding="utf-8").split()
+
+
+def test_ci_runs_the_readmes_check_command():
+    commands = re.findall(r"^```sh\n(.*?)\n```", README, flags=re.M | re.S)
+    assert "pip install uv && uv run jupyter lab notebooks" in commands
+    check = next(command for command in commands if "pytest" in command)
+    assert check in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
+
+def test_readme_links_lead_somewhere():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", README):
+        assert (ROOT / target).exists(), target
+
+
+LIMITS = {0: 20, 1: 20, 2: 40}  # lines: bivariate, TriL, VAE
+
+
+@pytest.mark.parametrize("index", range(len(SNIPPETS)))
+def test_readme_snippet_runs_as_it_stands(index, capsys):
+    source = SNIPPETS[index]
+    lines = [line for line in source.splitlines() if line.strip()]
+    assert len(lines) <= LIMITS[index]
+    tree = ast.parse(source)
+    imported = {
+        name.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names
+    }
+    imported |= {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imported <= {"tensorflow", "tensorflow_probability", "tf_keras"}
+    namespace = {}
+    exec(compile(source, f"README snippet {index}", "exec"), namespace)
+    assert capsys.readouterr().out.strip()
+    if index == 0:
+        means = namespace["model"](namespace["x"]).components_distribution.mean().numpy()
+        assert abs(means[means[:, 0].argsort()] - [[-2, 2], [2, -2]]).max() < 0.25

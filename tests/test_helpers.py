@@ -1,0 +1,168 @@
+"""Data, plotting, checks and runtime: known truths, what is drawn, and what bad input gets."""
+
+import os
+import random
+import subprocess
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from helpers import data, plotting, runtime
+from helpers.checks import check
+from helpers.layout import MixtureLayout
+
+
+def test_two_blobs_have_the_truth_they_claim():
+    blobs = data.load("two_blobs", seed=5, n=40_000)
+    assert blobs.x.shape == (40_000, 2) and blobs.x.dtype == np.float32
+    for k in range(2):
+        mine = blobs.x[blobs.component == k]
+        np.testing.assert_allclose(mine.mean(axis=0), blobs.loc[k], atol=0.03)
+        np.testing.assert_allclose(np.cov(mine.T), blobs.covariance[k], atol=0.05)
+    np.testing.assert_allclose(np.bincount(blobs.component) / 40_000, blobs.weights, atol=0.02)
+
+
+@pytest.mark.parametrize(("k", "d"), [(1, 1), (3, 2), (5, 10)])
+def test_correlated_mixture_has_the_truth_it_claims(k, d):
+    sample = data.correlated_mixture(k, d, n=40_000, seed=2)
+    assert sample.x.shape == (40_000, d) and sample.covariance.shape == (k, d, d)
+    assert np.linalg.eigvalsh(sample.covariance).min() > 0
+    np.testing.assert_allclose(sample.weights.sum(), 1)
+    for j in range(k):
+        mine = sample.x[sample.component == j]
+        np.testing.assert_allclose(mine.mean(axis=0), sample.loc[j], atol=0.1)
+        np.testing.assert_allclose(np.cov(mine.T).reshape(d, d), sample.covariance[j], atol=0.2)
+
+
+def test_data_repeat_with_their_seed():
+    for name in ("two_blobs", "correlated_mixture"):
+        np.testing.assert_array_equal(data.load(name, seed=1).x, data.load(name, seed=1).x)
+        assert np.any(data.load(name, seed=1).x != data.load(name, seed=2).x)
+
+
+def test_penguins_are_the_published_ones():
+    birds = data.penguins()
+    assert birds.x.shape == (342, 2) and np.all(np.isfinite(birds.x))
+    assert birds.species_names == ("Adelie", "Chinstrap", "Gentoo")
+    assert np.bincount(birds.species).tolist() == [151, 68, 123]
+    # Means of Gorman, Williams and Fraser's birds by species, as the package palmerpenguins documents them
+    means = np.stack([birds.x[birds.species == s].mean(axis=0) for s in range(3)])
+    np.testing.assert_allclose(means, [[38.79, 18.35], [48.83, 18.42], [47.50, 14.98]], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: data.load("iris"), "name: expected one of 'two_blobs', 'correlated_mixture', 'penguins'"),
+        (lambda: data.two_blobs(n=0), "n: expected a whole number of at least 1, got 0"),
+        (lambda: data.correlated_mixture(0, 2), "num_components: expected a whole number of at least 1, got 0"),
+        (lambda: data.correlated_mixture(2, 0), "event_size: expected a whole number of at least 1, got 0"),
+        (lambda: data.correlated_mixture(2, 2, separation=-1), "separation: expected a positive number, got -1"),
+        (lambda: data.sample_mixture(5, [0.5, 0.6], np.zeros((2, 2)), [np.eye(2)] * 2), "weights: expected"),
+        (lambda: data.sample_mixture(5, [1.0], np.zeros((2, 2)), [np.eye(2)] * 2), r"loc: expected \[1, D\]"),
+        (lambda: data.sample_mixture(5, [1.0], np.zeros((1, 2)), [np.eye(3)]), r"covariance: expected \[1, 2, 2\]"),
+        (lambda: data.sample_mixture(5, [1.0], np.zeros((1, 2)), [[[1, 1], [0, 1]]]), "covariance: expected symmetric"),
+        (lambda: data.sample_mixture(5, [1.0], np.zeros((1, 2)), [-np.eye(2)]), "got one with the eigenvalue -1"),
+        (lambda: plotting.show(plt.figure(), alt=" "), "alt: expected a sentence"),
+        (lambda: runtime.set_seed(-1), "seed: expected a whole number from 0 to 2\\*\\*32 - 1, got -1"),
+        (lambda: runtime.set_seed(1.5), "seed: expected a whole number"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_check_prints_raises_and_wants_one_truth_value(capsys):
+    check("one is one", 1 == 1)
+    check("a boolean tensor will do", tf.constant(True))
+    assert capsys.readouterr().out == "holds: one is one\nholds: a boolean tensor will do\n"
+    with pytest.raises(AssertionError, match="does not hold: one is two"):
+        check("one is two", np.bool_(False))
+    for no_truth in (1.0, np.array([True, True]), None, "yes"):
+        with pytest.raises(TypeError, match="holds: expected one truth value"):
+            check("never", no_truth)
+
+
+def test_one_seed_for_everything_that_draws():
+    def draw():
+        runtime.set_seed(7)
+        return random.random(), np.random.normal(), float(tf.random.normal([]))
+
+    assert draw() == draw()
+
+
+def test_the_import_is_quiet_and_what_comes_after_is_heard(capfd):
+    with runtime._silent_stderr():
+        os.write(2, b"a log line from C++")
+    os.write(2, b"an error")
+    assert capfd.readouterr().err == "an error"
+
+
+def test_data_and_plotting_import_no_tensorflow():
+    code = "import sys, helpers.data, helpers.plotting; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+
+
+def test_every_picture_carries_its_text_alternative(monkeypatch):
+    seen = []
+    monkeypatch.setattr(plotting, "display", lambda bundle, **options: seen.append((bundle, options)))
+    fig, ax = plotting.panels(titles=["A"])
+    plotting.show(fig, alt="An empty panel.")
+    bundle, options = seen[0]
+    assert bundle["image/png"].startswith(b"\x89PNG") and bundle["text/plain"] == "An empty panel."
+    assert options["metadata"] == {"image/png": {"alt": "An empty panel."}}
+    assert not plt.fignum_exists(fig.number)
+
+
+def test_the_strip_names_every_part():
+    layout = MixtureLayout(2, 2, "full")
+    fig = plotting.layout_strip(layout)
+    texts = [text.get_text() for text in fig.axes[0].texts]
+    assert [t for t in texts if t.isdigit()] == [str(i) for i in range(12)]
+    assert set(layout.slices) | {"component 0", "component 1"} <= set(texts)
+    plt.close(fig)
+
+
+def test_ellipses_lie_at_one_two_and_three_standard_deviations():
+    _, ax = plotting.panels()
+    covariance = np.array([[4.0, 1.2], [1.2, 1.0]])
+    plotting.ellipses(ax, tf.constant([[1.0, 2.0]]), tf.constant([covariance]), weights=[1.0], label="truth")
+    for line, radius in zip(ax.lines[:3], (1, 2, 3), strict=True):
+        centred = line.get_xydata() - [1.0, 2.0]
+        squared = np.einsum("ni,ij,nj->n", centred, np.linalg.inv(covariance), centred)
+        np.testing.assert_allclose(squared, radius**2, rtol=1e-6)
+    assert ax.texts[0].get_text() == "1.00"
+    plt.close("all")
+
+
+def test_density_draws_its_argument_and_no_global():
+    _, ax = plotting.panels()
+    asked = []
+
+    def log_prob(grid):
+        asked.append(grid.shape)
+        return -((grid - [1, -1]) ** 2).sum(axis=-1)
+
+    plotting.density(ax, log_prob, (-3, 3), (-3, 3), steps=50)
+    assert asked == [(2500, 2)] and ax.get_xlim() == (-3, 3)
+    highest = [path for path in ax.collections[-1].get_paths() if len(path.vertices)][-1]
+    np.testing.assert_allclose(highest.vertices.mean(axis=0), [1, -1], atol=0.2)
+    plt.close("all")
+
+
+def test_points_responsibilities_and_losses_are_labelled():
+    x = np.random.default_rng(0).normal(size=(6, 2))
+    _, (left, middle, right) = plotting.panels(1, 3)
+    plotting.points(left, x, [0, 1, 2, 0, 1, 2], names=("a", "b", "c"))
+    assert left.get_legend_handles_labels()[1] == ["a", "b", "c"]
+    plotting.responsibilities(middle, x, np.eye(2)[[0, 1, 0, 1, 0, 1]])
+    colors = middle.collections[0].get_facecolor()
+    np.testing.assert_allclose(colors[0, :3], plt.matplotlib.colors.to_rgb(plotting.PALETTE[0]))
+    plotting.loss_curve(right, {"fit": [3.0, 2.0, 1.5]}, floor=1.4)
+    assert right.get_legend_handles_labels()[1] == ["fit", "entropy of the data"]
+    assert right.get_xlabel() == "epoch" and "nats" in right.get_ylabel()
+    plt.close("all")

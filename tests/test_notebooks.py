@@ -1,0 +1,137 @@
+"""The stored notebooks keep the rules of tests/hygiene.py, and each rule is seen to fail where it is broken."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from hygiene import MAX_BYTES, problems
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted(path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_stored_notebook(path):
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    nbformat.validate(notebook)
+    assert problems(notebook, path.stat().st_size) == []
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+
+
+def code(source, count, outputs=(), tags=()):
+    return {
+        "cell_type": "code",
+        "execution_count": count,
+        "metadata": {"tags": list(tags)},
+        "outputs": list(outputs),
+        "source": source,
+    }
+
+
+PICTURE = {
+    "output_type": "display_data",
+    "data": {"image/png": "iVBORw0"},
+    "metadata": {"image/png": {"alt": "A line."}},
+}
+ERROR = {"output_type": "error", "ename": "ValueError", "evalue": "no", "traceback": ["ValueError: no"]}
+GOOD = {
+    "cells": [
+        {"cell_type": "markdown", "metadata": {}, "source": "# Title"},
+        code("SEED = 1", 1, tags=["parameters"]),
+        code("plot()", 2, [PICTURE]),
+        code("mistake()", 3, [ERROR], ["raises-exception"]),
+    ]
+}
+
+
+def cleared(notebook):
+    notebook["cells"][2]["execution_count"] = None
+
+
+def out_of_order(notebook):
+    notebook["cells"][2]["execution_count"] = 7
+
+
+def no_parameters(notebook):
+    notebook["cells"][1]["metadata"]["tags"] = []
+
+
+def error_stream(notebook):
+    notebook["cells"][2]["outputs"].append({"output_type": "stream", "name": "stderr", "text": ["WARNING: slow"]})
+
+
+def no_alternative(notebook):
+    notebook["cells"][2]["outputs"][0]["metadata"] = {}
+
+
+def svg(notebook):
+    notebook["cells"][2]["outputs"][0]["data"] = {"image/svg+xml": "<svg/>"}
+
+
+def unplanned_error(notebook):
+    notebook["cells"][3]["metadata"]["tags"] = []
+
+
+def planned_error_missing(notebook):
+    notebook["cells"][3]["outputs"] = []
+
+
+def path_in_prose(notebook):
+    notebook["cells"][0]["source"] = "Saved in /home/" + "ada/weights."
+
+
+def path_in_output(notebook):
+    text = "File /" + "tmp/x.py"
+    notebook["cells"][2]["outputs"].append({"output_type": "stream", "name": "stdout", "text": [text]})
+
+
+def test_a_good_notebook_has_no_problems():
+    assert problems(copy.deepcopy(GOOD), 1000) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (cleared, "not executed once"),
+        (out_of_order, "not executed once"),
+        (no_parameters, "parameters"),
+        (error_stream, "error-stream"),
+        (no_alternative, "without a text alternative"),
+        (svg, "SVG"),
+        (unplanned_error, "without the tag raises-exception"),
+        (planned_error_missing, "nothing was raised"),
+        (path_in_prose, "path of somebody's machine"),
+        (path_in_output, "path of somebody's machine"),
+    ],
+)
+def test_each_rule_can_fail(spoil, says):
+    notebook = copy.deepcopy(GOOD)
+    spoil(notebook)
+    found = problems(notebook, 1000)
+    assert len(found) == 1 and says in found[0]
+
+
+def test_a_large_notebook_is_a_problem():
+    assert "bytes" in problems(copy.deepcopy(GOOD), MAX_BYTES + 1)[0]
+
+
+@pytest.mark.parametrize(("stored", "passes"), [("0.1235\n", True), ("0.1236\n", False)])
+def test_strict_comparison_sees_one_digit(tmp_path, stored, passes):
+    """The very options of pyproject.toml, on a notebook whose stored output is right or off by one digit."""
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    stream = nbformat.v4.new_output("stream", name="stdout", text=stored)
+    notebook.cells = [nbformat.v4.new_code_cell("print(f'{0.12345678:.4f}')", execution_count=1, outputs=[stream])]
+    nbformat.write(notebook, tmp_path / "one_digit.ipynb")
+    options = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
+    run = subprocess.run([*options, str(tmp_path)], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert run.returncode == (0 if passes else 1), run.stdout + run.stderr
+    assert ("1 passed" if passes else "1 failed") in run.stdout
