@@ -33,7 +33,7 @@ plt.rcParams.update(
 
 
 def show(fig, alt):
-    """Display a figure as PNG with its text alternative, which is also its text for readers without pictures, and close it.
+    """Display a figure as PNG with its text alternative, which is its text without pictures too, and close it.
 
     Args:
       fig: a Matplotlib figure.
