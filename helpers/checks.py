@@ -1,4 +1,6 @@
-"""The course's assertion: it says what holds, and stops the run where it does not."""
+"""The course's assertions: what holds, what must fail, and whether an exercise is right."""
+
+import contextlib
 
 import numpy as np
 
@@ -22,3 +24,46 @@ def check(claim, holds):
     if not value:
         raise AssertionError(f"does not hold: {claim}")
     print(f"holds: {claim}")
+
+
+def exercise(title, is_right, yours, solution):
+    """Say how an answer to an exercise stands.
+
+    Args:
+      title: what the answer must do; printed.
+      is_right: function that takes an answer (itself a function) and returns whether it is right.
+      yours: the reader's function. As long as it raises NotImplementedError it counts as not written yet.
+      solution: a right answer, tried in every run, so that the exercise and its test cannot drift apart.
+
+    Raises:
+      AssertionError: where the solution is not right.
+    """
+    if not is_right(solution):
+        raise AssertionError(f"the solution does not pass its own test: {title}")
+    try:
+        verdict = "right" if is_right(yours) else "not right yet"
+    except NotImplementedError:
+        verdict = "not done yet"
+    except Exception as error:  # an answer may raise anything; the reader is told what, and goes on
+        verdict = f"not right yet, {type(error).__name__}: {error}"
+    print(f"{verdict}: {title}")
+
+
+@contextlib.contextmanager
+def fails_with(kind):
+    """For a mistake that is made on purpose: print the message of the error it raises, and go on.
+
+    The real message without the traceback: "Run all" goes through everywhere, and no path of a machine is stored.
+
+    Args:
+      kind: the class of the error that the block must raise. Any other error passes through.
+
+    Raises:
+      AssertionError: where the block raises nothing.
+    """
+    try:
+        yield
+    except kind as error:
+        print(f"{type(error).__name__}: {error}")
+    else:
+        raise AssertionError(f"expected the mistake to raise {kind.__name__}, and nothing was raised")

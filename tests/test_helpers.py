@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from helpers import data, plotting, runtime
-from helpers.checks import check
+from helpers.checks import check, exercise, fails_with
 from helpers.layout import MixtureLayout
 
 
@@ -166,3 +166,32 @@ def test_points_responsibilities_and_losses_are_labelled():
     assert right.get_legend_handles_labels()[1] == ["fit", "entropy of the data"]
     assert right.get_xlabel() == "epoch" and "nats" in right.get_ylabel()
     plt.close("all")
+
+
+def test_exercise_tells_unwritten_wrong_failing_and_right_apart(capsys):
+    def unwritten():
+        raise NotImplementedError
+
+    def is_right(answer):
+        return answer() == 2
+
+    for yours in (unwritten, lambda: 3, lambda: 1 / 0, lambda: 2):
+        exercise("two", is_right, yours, solution=lambda: 2)
+    assert capsys.readouterr().out.splitlines() == [
+        "not done yet: two",
+        "not right yet: two",
+        "not right yet, ZeroDivisionError: division by zero: two",
+        "right: two",
+    ]
+    with pytest.raises(AssertionError, match="the solution does not pass its own test: two"):
+        exercise("two", is_right, unwritten, solution=lambda: 3)
+
+
+def test_fails_with_prints_the_real_message_and_wants_a_failure(capsys):
+    with fails_with(ValueError):
+        raise ValueError("expected 2, got 3")
+    assert capsys.readouterr().out == "ValueError: expected 2, got 3\n"
+    with pytest.raises(AssertionError, match="nothing was raised"), fails_with(ValueError):
+        pass
+    with pytest.raises(KeyError), fails_with(ValueError):
+        raise KeyError
