@@ -31,22 +31,27 @@ def exercise(title, is_right, yours, solution):
 
     Args:
       title: what the answer must do; printed.
-      is_right: function that takes an answer (itself a function) and returns whether it is right.
+      is_right: function that takes an answer (itself a function) and returns True where it is right; where it is not,
+        False or a sentence that helps: for which input, what was expected, what came.
       yours: the reader's function. As long as it raises NotImplementedError it counts as not written yet.
       solution: a right answer, tried in every run, so that the exercise and its test cannot drift apart.
 
     Raises:
       AssertionError: where the solution is not right.
     """
-    if not is_right(solution):
+    if is_right(solution) is not True:
         raise AssertionError(f"the solution does not pass its own test: {title}")
     try:
-        verdict = "right" if is_right(yours) else "not right yet"
+        verdict = is_right(yours)
     except NotImplementedError:
-        verdict = "not done yet"
+        print(f"not done yet: {title}")
+        return
     except Exception as error:  # an answer may raise anything; the reader is told what, and goes on
-        verdict = f"not right yet, {type(error).__name__}: {error}"
-    print(f"{verdict}: {title}")
+        verdict = f"It raised {type(error).__name__}: {error}"
+    if verdict is True:
+        print(f"right: {title}")
+    else:
+        print(f"not right yet. Should hold: {title}.{f' {verdict}' if verdict else ''}")
 
 
 @contextlib.contextmanager

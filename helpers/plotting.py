@@ -10,6 +10,7 @@ import numpy as np
 from IPython.display import display
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from PIL import Image
 
 # Okabe and Ito (2008), "Color Universal Design": eight colours told apart with any colour vision.
@@ -84,7 +85,7 @@ def layout_strip(layout, values=None):
     Returns:
       The figure.
     """
-    text = range(layout.params_size) if values is None else [f"{v:.1f}" for v in np.asarray(values)]
+    text = range(layout.params_size) if values is None else [f"{v:.2f}" for v in np.asarray(values)]
     fig, ax = plt.subplots(figsize=(max(6.0, 0.52 * layout.params_size), 1.7))
     for name, part in layout.slices.items():
         component = None if name == "logits" else int(name.split("[")[1].rstrip("]"))
@@ -148,10 +149,12 @@ def ellipses(ax, loc, covariance, weights=None, colors=PALETTE, label=None, line
             line = mean[:, np.newaxis] + radius * factor @ circle
             named = label if k == 0 and radius == 1 else None
             ax.plot(*line, color=color, alpha=alpha, linewidth=1.6, linestyle=linestyle, label=named)
-        ax.plot(*mean, marker="+", markersize=9, markeredgewidth=2, color=color)
+        for halo, line_color in ((5.0, "white"), (2.0, color)):
+            ax.plot(*mean, marker="+", markersize=10, markeredgewidth=halo, color=line_color, zorder=3)
         if weights is not None:
             note = f"{float(weights[k]):.2f}"
-            ax.annotate(note, mean, xytext=(5, 5), textcoords="offset points", fontweight="bold", color=color)
+            text = ax.annotate(note, mean, xytext=(5, 5), textcoords="offset points", fontweight="bold")
+            text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
 def density(ax, log_prob, xlim, ylim, steps=120, levels=7):
@@ -173,13 +176,14 @@ def density(ax, log_prob, xlim, ylim, steps=120, levels=7):
     ax.set(xlim=xlim, ylim=ylim)
 
 
-def responsibilities(ax, x, probabilities, size=16):
-    """Points in the mixture of the components' colours; the marker is that of the likeliest component.
+def responsibilities(ax, x, probabilities, names=(), size=16):
+    """Points in the blend of the components' colours; the marker is that of the likeliest component.
 
     Args:
       ax: Matplotlib axes.
       x: [N, 2].
       probabilities: [N, K], rows that sum to 1: the probability of each component given the point.
+      names: what the components are called in the legend; "component 0", ... if left out.
       size: area of the markers, in points squared.
     """
     x, probabilities = np.asarray(x), np.asarray(probabilities)
@@ -188,7 +192,9 @@ def responsibilities(ax, x, probabilities, size=16):
     for k in range(probabilities.shape[1]):
         mine = likeliest == k
         marker = MARKERS[k % len(MARKERS)]
-        ax.scatter(x[mine, 0], x[mine, 1], s=size, c=blend[mine], marker=marker, linewidth=0, label=f"component {k}")
+        ax.scatter(x[mine, 0], x[mine, 1], s=size, c=blend[mine], marker=marker, linewidth=0)
+        name = names[k] if k < len(names) else f"component {k}"
+        ax.scatter([], [], s=size, color=colors[k], marker=marker, linewidth=0, label=name)
 
 
 def loss_curve(ax, curves, floor=None, floor_label="entropy of the data", unit="nats per point"):
