@@ -5,9 +5,12 @@ import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from packaging.requirements import Requirement
+
+from helpers.layout import MixtureLayout
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -92,5 +95,9 @@ def test_readme_snippet_runs_as_it_stands(index, capsys):
     exec(compile(source, f"README snippet {index}", "exec"), namespace)
     assert capsys.readouterr().out.strip()
     if index == 0:
+        layout = MixtureLayout(2, 2, "full")
+        params = np.random.default_rng(0).normal(size=(5, layout.params_size)).astype(np.float32)
+        ours, theirs = layout.distribution(params), namespace["mixture"](params)
+        np.testing.assert_array_equal(ours.log_prob([0.5, 1.0]), theirs.log_prob([0.5, 1.0]))
         means = namespace["model"](namespace["x"]).components_distribution.mean().numpy()
         assert abs(means[means[:, 0].argsort()] - [[-2, 2], [2, -2]]).max() < 0.25
