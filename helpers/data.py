@@ -119,7 +119,67 @@ def penguins():
     return Penguins(np.array(x, np.float32), species, names, ("bill length (mm)", "bill depth (mm)"))
 
 
-DATASETS = {"two_blobs": two_blobs, "correlated_mixture": correlated_mixture, "penguins": penguins}
+class Photographs(NamedTuple):
+    """Two photographs in grey, 427 by 640 pixels, 0 (black) to 1 (white)."""
+
+    china: np.ndarray  # float64: a pagoda above a lake, trees
+    flower: np.ndarray  # float64: a dahlia in front of dark leaves
+
+
+def photographs():
+    """The two sample photographs of scikit-learn (CC BY), as luminance: 0.2126 red + 0.7152 green + 0.0722 blue."""
+    from sklearn.datasets import load_sample_images
+
+    return Photographs(*(image @ np.array([0.2126, 0.7152, 0.0722]) / 255 for image in load_sample_images().images))
+
+
+def patches(picture, size=8):
+    """Every square patch of a picture, row by row of their top left corners: overlapping, one pixel apart.
+
+    Args:
+      picture: array [height, width], finite.
+      size: side of a patch in pixels, from 1 to the shorter side of the picture.
+
+    Returns:
+      A view or array [(height - size + 1) (width - size + 1), size * size].
+
+    Raises:
+      ValueError: for a picture of another rank or with NaN or infinity, a patch larger than the picture.
+    """
+    picture = _picture(picture)
+    if _at_least("size", size, 1) > min(picture.shape):
+        raise ValueError(f"size: expected at most {min(picture.shape)} for a picture {picture.shape}, got {size}")
+    windows = np.lib.stride_tricks.sliding_window_view(picture, (size, size))
+    return windows.reshape(-1, size * size)
+
+
+def add_noise(picture, sigma, seed=0):
+    """The picture plus independent normal noise of standard deviation `sigma`, in the picture's unit; not clipped.
+
+    Raises:
+      ValueError: as `patches`, and for a `sigma` that is not a positive number.
+    """
+    picture = _picture(picture)
+    if not (np.isscalar(sigma) and np.isfinite(sigma) and sigma > 0):
+        raise ValueError(f"sigma: expected a positive number, got {sigma!r}")
+    return picture + sigma * np.random.default_rng(seed).standard_normal(picture.shape)
+
+
+def _picture(picture):
+    picture = np.asarray(picture)
+    if picture.ndim != 2:
+        raise ValueError(f"picture: expected [height, width], got shape {picture.shape}")
+    if not np.all(np.isfinite(picture)):
+        raise ValueError("picture: expected finite numbers, got NaN or infinity")
+    return picture
+
+
+DATASETS = {
+    "two_blobs": two_blobs,
+    "correlated_mixture": correlated_mixture,
+    "penguins": penguins,
+    "photographs": photographs,
+}
 
 
 def load(name, **options):

@@ -230,6 +230,72 @@ class MixtureLayout:
         }[self.covariance]()
         return self.pack(np.zeros(k), np.stack(means), np.broadcast_to(scale, (k, *scale.shape)), dtype)
 
+    def scale_family_params(self, data, seed=0, low=0.03, high=3.0, dtype=tf.float32):
+        """A start for high dimensions: the covariance of all the data at K sizes, `low` to `high` times its width.
+
+        Distances between points say little in many dimensions; how far a point lies from the middle says more.
+        Only for "tril".
+
+        Args:
+          data: array [N, D] with N > D.
+          seed: of the small random shifts of the means.
+          low, high: the smallest and the largest factor on the standard deviations, 0 < low <= high.
+          dtype: of the result.
+
+        Returns:
+          A tensor [params_size].
+
+        Raises:
+          ValueError: for another covariance than "tril", data of another shape, too few rows, NaN or infinity, or a
+            range of factors that is not positive.
+        """
+        k, d = self.num_components, self.event_size
+        if self.covariance != "tril":
+            raise ValueError(f"covariance: expected 'tril', got {self.covariance!r}")
+        rows = np.asarray(data)
+        if rows.ndim != 2 or rows.shape[1] != d or len(rows) <= d:
+            raise ValueError(f"data: expected [N, {d}] with N > {d}, got shape {rows.shape}")
+        if not np.all(np.isfinite(rows)):
+            raise ValueError("data: expected finite numbers, got NaN or infinity")
+        if not 0 < low <= high < np.inf:
+            raise ValueError(f"low, high: expected 0 < low <= high, got {low!r} and {high!r}")
+        rng = np.random.default_rng(seed)
+        rows = rows[rng.permutation(len(rows))[:MAX_ROWS_FOR_START]].astype(np.float64)
+        covariance = np.cov(rows.T).reshape(d, d)
+        factor = np.linalg.cholesky(covariance + 1e-3 * np.diag(np.diag(covariance)) + 1e-6 * np.eye(d))
+        scale_tril = np.geomspace(low, high, k)[:, np.newaxis, np.newaxis] * factor
+        mean = rows.mean(axis=0)
+        loc = mean + 0.1 * (rows[rng.choice(len(rows), k)] - mean)
+        return self.pack(np.zeros(k), loc, scale_tril, dtype)
+
+    def natural_units(self, params):
+        """How far each number of a flat vector may go before its component is another one. "tril" only.
+
+        A mean is measured in standard deviations of its component, a number below the diagonal of the factor in the
+        diagonal of its row, a diagonal number in what multiplies that diagonal by e. An optimiser that takes steps
+        of one size (Adam) should take them in these: train u in `params + units * u`.
+
+        Args:
+          params: [params_size].
+
+        Returns:
+          A float32 array [params_size], positive.
+
+        Raises:
+          ValueError: for another covariance than "tril", and as `split`.
+        """
+        if self.covariance != "tril":
+            raise ValueError(f"covariance: expected 'tril', got {self.covariance!r}")
+        scale_tril = self.split(params).scale_tril.numpy()
+        diagonal = np.diagonal(scale_tril, axis1=1, axis2=2)
+        units = np.repeat(diagonal[..., np.newaxis], self.event_size, axis=-1)
+        # the slope of softplus where it is s is 1 - exp(-s)
+        np.einsum("kii->ki", units)[:] = diagonal / -np.expm1(-diagonal)
+        width = np.sqrt(np.sum(scale_tril**2, axis=-1))
+        numbers = tfb.FillTriangular().inverse(np.tril(units)).numpy()
+        blocks = np.concatenate([width, numbers], axis=-1)
+        return np.concatenate([np.ones(self.num_components), blocks.ravel()]).astype(np.float32)
+
     @property
     def scale_name(self):
         return NAMED_PARAMS[self.covariance]._fields[-1]

@@ -219,3 +219,29 @@ def loss_curve(ax, curves, floor=None, floor_label="entropy of the data", unit="
         ax.axhline(floor, color=GREY, linewidth=1.2, linestyle=(0, (1, 1)), label=floor_label)
     ax.set(xlabel="epoch", ylabel=f"loss ({unit})")
     ax.legend()
+
+
+def image_grid(images, columns, titles=(), size=1.0, limits=None):
+    """Grey pictures side by side.
+
+    Args:
+      images: a sequence of [height, width] arrays.
+      columns: how many in a row.
+      titles: of the pictures, in order; may be shorter.
+      size: width of one picture, in inches.
+      limits: (black, white) for all of them; each its own range if left out.
+
+    Returns:
+      The figure.
+    """
+    rows = -(-len(images) // columns)
+    height = size * images[0].shape[0] / images[0].shape[1] + (0.25 if len(titles) else 0)
+    fig, axes = plt.subplots(rows, columns, figsize=(size * columns, height * rows), squeeze=False)
+    low, high = limits or (None, None)
+    for ax, image in zip(axes.flat, images, strict=False):
+        ax.imshow(image, vmin=low, vmax=high)
+    for ax, title in zip(axes.flat, titles, strict=False):
+        ax.set_title(title, fontsize=9)
+    for ax in axes.flat:
+        ax.axis("off")
+    return fig

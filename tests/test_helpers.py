@@ -53,10 +53,30 @@ def test_penguins_are_the_published_ones():
     np.testing.assert_allclose(means, [[38.79, 18.35], [48.83, 18.42], [47.50, 14.98]], atol=0.01)
 
 
+def test_patches_come_row_by_row_and_noise_has_its_level():
+    picture = np.arange(20.0).reshape(4, 5)
+    cut = data.patches(picture, 3)
+    assert cut.shape == (6, 9)
+    np.testing.assert_array_equal(cut[4].reshape(3, 3), picture[1:4, 1:4])
+    noise = data.add_noise(np.ones((300, 300)), 0.1, seed=3) - 1
+    assert abs(noise.std() - 0.1) < 0.002 and abs(noise.mean()) < 0.002
+    for photograph in data.photographs():
+        assert photograph.shape == (427, 640) and 0 <= photograph.min() < photograph.max() <= 1
+    _, axes = plt.subplots()
+    fig = plotting.image_grid([picture] * 3, columns=2, titles=["a", "b"])
+    assert [ax.get_title() for ax in fig.axes] == ["a", "b", "", ""]
+    plt.close("all")
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: data.load("iris"), "name: expected one of 'two_blobs', 'correlated_mixture', 'penguins'"),
+        (lambda: data.patches(np.zeros((6, 9))), r"size: expected at most 6 for a picture \(6, 9\), got 8"),
+        (lambda: data.patches(np.zeros((9, 9, 3))), r"picture: expected \[height, width\], got shape \(9, 9, 3\)"),
+        (lambda: data.patches(np.full((9, 9), np.nan)), "picture: expected finite numbers, got NaN"),
+        (lambda: data.add_noise(np.zeros((9, 9)), 0.0), "sigma: expected a positive number, got 0.0"),
+        (lambda: data.add_noise(np.zeros((9, 9)), -1), "sigma: expected a positive number, got -1"),
         (lambda: data.two_blobs(n=0), "n: expected a whole number of at least 1, got 0"),
         (lambda: data.correlated_mixture(0, 2), "num_components: expected a whole number of at least 1, got 0"),
         (lambda: data.correlated_mixture(2, 0), "event_size: expected a whole number of at least 1, got 0"),

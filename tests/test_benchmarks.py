@@ -1,0 +1,64 @@
+"""The benchmarks: what bad input gets, and that each runs to its line of JSON at a small size."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "benchmarks"))
+
+import density_step  # noqa: E402
+import fit_vs_em  # noqa: E402
+
+ROWS = np.random.default_rng(0).normal(size=(300, 3))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"train": ROWS}, r"data: expected the arrays 'train' and 'test', got \['train'\]"),
+        ({"train": ROWS, "test": np.full((2, 3), np.nan)}, "test: expected finite numbers, got NaN or infinity"),
+        ({"train": ROWS, "test": ROWS[:, :2]}, "test: expected D = 3 as in train, got 2"),
+        ({"train": ROWS[:, 0], "test": ROWS}, r"train: expected numbers \[N, D\], got float64 of shape \(300,\)"),
+        ({"train": ROWS.astype(str), "test": ROWS}, r"train: expected numbers \[N, D\], got <U"),
+        ({"train": ROWS.astype(object), "test": ROWS}, "data: expected an .npz file of numbers"),
+    ],
+)
+def test_bad_npz_is_named(tmp_path, arrays, message):
+    np.savez(tmp_path / "rows.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        fit_vs_em.load_rows(tmp_path / "rows.npz")
+
+
+def test_a_file_that_is_none_is_named(tmp_path):
+    with pytest.raises(ValueError, match="data: expected an .npz file, found none at"):
+        fit_vs_em.load_rows(tmp_path / "rows.npz")
+    (tmp_path / "text.npz").write_text("no numbers")
+    with pytest.raises(ValueError, match="data: expected an .npz file of numbers"):
+        fit_vs_em.load_rows(tmp_path / "text.npz")
+    np.save(tmp_path / "one.npy", ROWS)
+    with pytest.raises(ValueError, match="data: expected the arrays 'train' and 'test'"):
+        fit_vs_em.load_rows(tmp_path / "one.npy")
+
+
+def test_too_many_rows_of_the_photographs_are_refused():
+    with pytest.raises(ValueError, match="rows: expected at most .* got 999999"):
+        fit_vs_em.photograph_rows(999_999)
+
+
+def test_fit_vs_em_runs_on_a_users_file(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(3000, 3)) * [1, 10, 0.1] + 20 * rng.integers(0, 2, size=(3000, 1)) + 100
+    np.savez(tmp_path / "rows.npz", train=rows[:2000], test=rows[2000:])
+    monkeypatch.setattr(sys, "argv", ["x", "--data", str(tmp_path / "rows.npz"), "--components", "2", "--passes", "20"])
+    fit_vs_em.main()
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["rows"] == 2000 and result["gradient_held_out"] > result["em_held_out"] - 0.05
+
+
+def test_density_step_times_the_same_density():
+    steps = {variant: density_step.make_step(variant, 50, 2, 4) for variant in density_step.VARIANTS}
+    np.testing.assert_allclose(steps["fast"](), steps["tfp"](), atol=1e-4)
+    assert all(min(seconds) > 0 for seconds in density_step.times(steps, 2).values())
