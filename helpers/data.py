@@ -1,6 +1,8 @@
 """Every data set of the course by name. All of it works with no network."""
 
 import csv
+import os
+import zipfile
 from importlib import resources
 from typing import NamedTuple
 
@@ -24,6 +26,17 @@ class Penguins(NamedTuple):
     species: np.ndarray  # [N] int, an index into species_names
     species_names: tuple
     feature_names: tuple
+
+
+class Images(NamedTuple):
+    """Grey images whose pixels count dark points: each lies between 0 and total_count."""
+
+    x_train: np.ndarray  # [N, pixels] float32, whole numbers
+    y_train: np.ndarray  # [N] int, what the picture shows
+    x_test: np.ndarray  # [M, pixels] float32
+    y_test: np.ndarray  # [M] int
+    total_count: int  # of points in a pixel
+    shape: tuple  # of a picture: rows, columns
 
 
 def sample_mixture(n, weights, loc, covariance, seed=0):
@@ -174,11 +187,94 @@ def _picture(picture):
     return picture
 
 
+def digits(seed=0, num_test=360):
+    """1,797 handwritten digits of 8x8 pixels, split at random into images to train on and held-out ones.
+
+    A pixel counts the dark points of a 4x4 block of the scanned picture, 0 to 16. Source: E. Alpaydin and C. Kaynak
+    (1998), Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, as it comes with scikit-learn.
+
+    Args:
+      seed: of the split.
+      num_test: how many images to hold out, 1 to 1796.
+
+    Returns:
+      Images with total_count 16.
+
+    Raises:
+      ValueError: for a num_test outside that range.
+    """
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    if _at_least("num_test", num_test, 1) >= len(x):
+        raise ValueError(f"num_test: expected fewer than the {len(x)} images, got {num_test}")
+    order = np.random.default_rng(seed).permutation(len(x))
+    x, y = x[order].astype(np.float32), y[order]
+    return Images(x[num_test:], y[num_test:], x[:num_test], y[:num_test], 16, (8, 8))
+
+
+def mnist(path=None):
+    """70,000 handwritten digits of 28x28 pixels, binarised: a pixel is 1 where its grey value is above 127.
+
+    Args:
+      path: of an .npz file with x_train [N, 28, 28], y_train [N], x_test [M, 28, 28], y_test [M]: grey values 0 to 255
+        and labels 0 to 9. Left out, the environment variable MNIST_PATH; where that is not set either, Keras's copy,
+        which it keeps after a first download.
+
+    Returns:
+      Images with total_count 1.
+
+    Raises:
+      ValueError: for a file that is not there or not such a file, and where there is neither file nor network.
+    """
+    path = path or os.environ.get("MNIST_PATH")
+    if path:
+        arrays = _read_npz(path)
+    else:
+        import tf_keras
+
+        try:
+            (x_train, y_train), (x_test, y_test) = tf_keras.datasets.mnist.load_data()
+        except Exception as error:
+            raise ValueError(
+                "path: expected the path of an .npz file (or MNIST_PATH set to one) with the arrays x_train, y_train, "
+                f"x_test and y_test, got None, and MNIST could not be downloaded either ({type(error).__name__})"
+            ) from None
+        arrays = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+    parts = []
+    for name in ("train", "test"):
+        x, y = np.asarray(arrays[f"x_{name}"]), np.asarray(arrays[f"y_{name}"])
+        if x.ndim != 3 or x.shape[1:] != (28, 28) or len(x) == 0:
+            raise ValueError(f"x_{name}: expected images [N, 28, 28], got shape {x.shape}")
+        if not np.all(np.isfinite(x)) or x.min() < 0 or x.max() > 255 or x.max() <= 1:
+            raise ValueError(f"x_{name}: expected grey values from 0 to 255, got {x.min():g} to {x.max():g}")
+        if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer) or y.min() < 0 or y.max() > 9:
+            raise ValueError(f"y_{name}: expected {len(x)} labels from 0 to 9, got {y.dtype} of shape {y.shape}")
+        parts += [(x.reshape(len(x), -1) > 127).astype(np.float32), y.astype(np.int64)]
+    return Images(*parts, 1, (28, 28))
+
+
+def _read_npz(path):
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise ValueError(f"path: expected an .npz file, got {str(path)!r}, which is not there") from None
+    except (OSError, ValueError, AttributeError, TypeError, zipfile.BadZipFile):
+        raise ValueError(f"path: expected an .npz file, got {str(path)!r}, which NumPy cannot read as one") from None
+    missing = [name for name in ("x_train", "y_train", "x_test", "y_test") if name not in arrays]
+    if missing:
+        raise ValueError(f"path: expected the arrays x_train, y_train, x_test, y_test, got none named {missing}")
+    return arrays
+
+
 DATASETS = {
     "two_blobs": two_blobs,
     "correlated_mixture": correlated_mixture,
     "penguins": penguins,
     "photographs": photographs,
+    "digits": digits,
+    "mnist": mnist,
 }
 
 

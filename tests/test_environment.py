@@ -94,6 +94,9 @@ def test_readme_snippet_runs_as_it_stands(index, capsys):
     namespace = {}
     exec(compile(source, f"README snippet {index}", "exec"), namespace)
     assert capsys.readouterr().out.strip()
+    if index == 2:
+        vector = namespace["prior"].trainable_variables[0]
+        assert any(v is vector for v in namespace["vae"].trainable_variables)
     if index == 0:
         layout = MixtureLayout(2, 2, "full")
         params = np.random.default_rng(0).normal(size=(5, layout.params_size)).astype(np.float32)
