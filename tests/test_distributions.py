@@ -74,7 +74,7 @@ def test_values_and_gradients_are_tfps(dtype, tolerance, shapes, d, seed):
     assert_same(ours, value_and_gradients(tfd.MultivariateNormalTriL, *arguments), tolerance)
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(shapes=SHAPES, seed=st.integers(0, 2**32 - 1))
 def test_unknown_batch_size_inside_a_traced_function(shapes, seed):
     arguments = draw(np.random.default_rng(seed), *shapes, 3, tf.float64)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from helpers import runtime
 from helpers.layout import MixtureLayout
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,9 +92,14 @@ def test_readme_snippet_runs_as_it_stands(index, capsys):
     }
     imported |= {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert imported <= {"tensorflow", "tensorflow_probability", "tf_keras"}
+    runtime.set_seed(1)
     namespace = {}
     exec(compile(source, f"README snippet {index}", "exec"), namespace)
     assert capsys.readouterr().out.strip()
+    if index == 1:
+        fitted = namespace["model"](namespace["x"])
+        assert fitted.mixture_distribution.probs_parameter().numpy().min() > 0.25  # no component has died
+        assert abs(fitted.components_distribution.mean().numpy() - [[-4], [0], [4]]).max() < 0.3
     if index == 2:
         vector = namespace["prior"].trainable_variables[0]
         assert any(v is vector for v in namespace["vae"].trainable_variables)

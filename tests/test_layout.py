@@ -35,35 +35,35 @@ def covariances(layout, params):
 def scipy_log_prob(logits, loc, covariance, x):
     """The oracle: log density [N] of one mixture at x [N, D]."""
     parts = [
-        stats.multivariate_normal(m, c, allow_singular=False).logpdf(x).reshape(len(x))
+        stats.multivariate_normal.logpdf(x, m, c).reshape(len(x))
         for m, c in zip(loc, covariance, strict=True)
     ]
     return logsumexp(np.stack(parts, axis=-1) + logits - logsumexp(logits), axis=-1)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-4), (np.float64, 1e-9)])
-@settings(max_examples=100)
+@settings(max_examples=25)
 @given(layout=LAYOUTS, seed=SEEDS)
 def test_density_agrees_with_scipy(layout, seed, dtype, tolerance):
-    """Ten random mixtures an example: 1,000 in all for each precision."""
+    """Forty random mixtures an example: 1,000 in all for each precision."""
     rng = np.random.default_rng(seed)
-    params = rng.normal(size=(10, layout.params_size)).astype(dtype)
+    params = rng.normal(size=(40, layout.params_size)).astype(dtype)
     mixture = layout.distribution(params)
-    assert mixture.batch_shape == (10,) and mixture.event_shape == (layout.event_size,)
+    assert mixture.batch_shape == (40,) and mixture.event_shape == (layout.event_size,)
     logits, loc, _ = (np.asarray(part, np.float64) for part in layout.split(params))
     covariance = covariances(layout, params.astype(np.float64))
-    component = rng.integers(layout.num_components, size=(5, 10))
-    noise = rng.normal(size=(5, 10, layout.event_size))
-    factor = np.linalg.cholesky(covariance)[np.arange(10), component]
-    x = (loc[np.arange(10), component] + np.einsum("nbij,nbj->nbi", factor, noise)).astype(dtype)
+    component = rng.integers(layout.num_components, size=(5, 40))
+    noise = rng.normal(size=(5, 40, layout.event_size))
+    factor = np.linalg.cholesky(covariance)[np.arange(40), component]
+    x = (loc[np.arange(40), component] + np.einsum("nbij,nbj->nbi", factor, noise)).astype(dtype)
     got = mixture.log_prob(x).numpy()
     assert got.dtype == dtype
-    for b in range(10):
+    for b in range(40):
         expected = scipy_log_prob(logits[b], loc[b], covariance[b], x[:, b].astype(np.float64))
         np.testing.assert_allclose(got[:, b], expected, atol=tolerance, rtol=tolerance)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(k=st.integers(1, 5), d=st.integers(1, 6), lead=LEADS, seed=SEEDS)
 def test_tril_is_tfps_own_layer_to_the_bit(k, d, lead, seed):
     layout = MixtureLayout(k, d, "tril")

@@ -123,15 +123,17 @@ def test_a_large_notebook_is_a_problem():
     assert "bytes" in problems(copy.deepcopy(GOOD), MAX_BYTES + 1)[0]
 
 
-@pytest.mark.parametrize(("stored", "passes"), [("0.1235\n", True), ("0.1236\n", False)])
-def test_strict_comparison_sees_one_digit(tmp_path, stored, passes):
-    """The very options of pyproject.toml, on a notebook whose stored output is right or off by one digit."""
+def test_strict_comparison_sees_one_digit(tmp_path):
+    """The very options of pyproject.toml, on two cells: a stored output that is right, and one off by a digit."""
     notebook = nbformat.v4.new_notebook()
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    stream = nbformat.v4.new_output("stream", name="stdout", text=stored)
-    notebook.cells = [nbformat.v4.new_code_cell("print(f'{0.12345678:.4f}')", execution_count=1, outputs=[stream])]
+    for count, stored in ((1, "0.1235\n"), (2, "0.1236\n")):
+        stream = nbformat.v4.new_output("stream", name="stdout", text=stored)
+        cell = nbformat.v4.new_code_cell("print(f'{0.12345678:.4f}')", execution_count=count, outputs=[stream])
+        notebook.cells.append(cell)
     nbformat.write(notebook, tmp_path / "one_digit.ipynb")
-    options = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
+    config = str(ROOT / "pyproject.toml")
+    options = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", "-c", config]
     run = subprocess.run([*options, str(tmp_path)], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert run.returncode == (0 if passes else 1), run.stdout + run.stderr
-    assert ("1 passed" if passes else "1 failed") in run.stdout
+    assert run.returncode == 1 and "1 failed, 1 passed" in run.stdout, run.stdout + run.stderr
+    assert "Cell 1" in run.stdout and "0.1236" in run.stdout
