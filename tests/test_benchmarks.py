@@ -1,6 +1,7 @@
 """The benchmarks: what bad input gets, and that each runs to its line of JSON at a small size."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -62,3 +63,12 @@ def test_density_step_times_the_same_density():
     steps = {variant: density_step.make_step(variant, 50, 2, 4) for variant in density_step.VARIANTS}
     np.testing.assert_allclose(steps["fast"](), steps["tfp"](), atol=1e-4)
     assert all(min(seconds) > 0 for seconds in density_step.times(steps, 2).values())
+
+
+def test_peak_memory_is_that_of_the_child_and_not_of_its_parent():
+    folder = str(Path(density_step.__file__).parent)
+    code = f"import sys; sys.path.insert(0, {folder!r}); import density_step as d; a = d.peak_mib(); "
+    code += "rows = [b'x' * 2**20 for _ in range(300)]; print(a, d.peak_mib())"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = map(float, child.stdout.split())
+    assert before < density_step.peak_mib() / 2 and 290 < after - before < 400
