@@ -42,8 +42,19 @@ def problems(notebook, size=0):
         found.append("no cell tagged 'parameters'")
     if size > MAX_BYTES:
         found.append(f"{size} bytes, more than {MAX_BYTES:.0f}")
+    pictures = [
+        _text(output["data"]["image/png"]).replace("\n", "")
+        for cell in code
+        for output in cell.get("outputs", [])
+        if "image/png" in (output.get("data") or {})
+    ]
     for index, cell in enumerate(cells):
         where = f"cell {index}"
+        for name, attachment in cell.get("attachments", {}).items():
+            if _text(attachment.get("image/png")).replace("\n", "") not in pictures:
+                found.append(f"{where}: the attachment {name} is none of this notebook's own pictures")
+        if re.search(r"!\[\s*\]\(", _text(cell["source"])):
+            found.append(f"{where}: a picture without a text alternative")
         texts = [_text(cell["source"])]
         for output in cell.get("outputs", []):
             texts += _output_texts(output)

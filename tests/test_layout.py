@@ -34,10 +34,7 @@ def covariances(layout, params):
 
 def scipy_log_prob(logits, loc, covariance, x):
     """The oracle: log density [N] of one mixture at x [N, D]."""
-    parts = [
-        stats.multivariate_normal.logpdf(x, m, c).reshape(len(x))
-        for m, c in zip(loc, covariance, strict=True)
-    ]
+    parts = [stats.multivariate_normal.logpdf(x, m, c).reshape(len(x)) for m, c in zip(loc, covariance, strict=True)]
     return logsumexp(np.stack(parts, axis=-1) + logits - logsumexp(logits), axis=-1)
 
 
