@@ -196,17 +196,9 @@ class MixtureLayout:
         Raises:
           ValueError: for data of another shape, with NaN or infinity, or with fewer different rows than components.
         """
-        k, d = self.num_components, self.event_size
-        rows = np.asarray(data, np.float64)
-        if rows.ndim != 2 or rows.shape[1] != d:
-            raise ValueError(f"data: expected [N, {d}], got shape {rows.shape}")
-        if not np.all(np.isfinite(rows)):
-            raise ValueError("data: expected finite numbers, got NaN or infinity")
-        if len(rows) < k:
-            raise ValueError(f"data: expected at least {k} rows for {k} components, got {len(rows)}")
+        k = self.num_components
         rng = np.random.default_rng(seed)
-        if len(rows) > MAX_ROWS_FOR_START:
-            rows = rng.choice(rows, MAX_ROWS_FOR_START, replace=False)
+        rows = self._start_rows(data, k, f"for {k} components", rng)
         spread = rows.std(axis=0)
         spread[spread == 0] = 1.0
         points = rows / spread
@@ -252,15 +244,10 @@ class MixtureLayout:
         k, d = self.num_components, self.event_size
         if self.covariance != "tril":
             raise ValueError(f"covariance: expected 'tril', got {self.covariance!r}")
-        rows = np.asarray(data)
-        if rows.ndim != 2 or rows.shape[1] != d or len(rows) <= d:
-            raise ValueError(f"data: expected [N, {d}] with N > {d}, got shape {rows.shape}")
-        if not np.all(np.isfinite(rows)):
-            raise ValueError("data: expected finite numbers, got NaN or infinity")
         if not 0 < low <= high < np.inf:
             raise ValueError(f"low, high: expected 0 < low <= high, got {low!r} and {high!r}")
         rng = np.random.default_rng(seed)
-        rows = rows[rng.permutation(len(rows))[:MAX_ROWS_FOR_START]].astype(np.float64)
+        rows = self._start_rows(data, d + 1, f"for a covariance in {d} dimensions", rng)
         covariance = np.cov(rows.T).reshape(d, d)
         factor = np.linalg.cholesky(covariance + 1e-3 * np.diag(np.diag(covariance)) + 1e-6 * np.eye(d))
         scale_tril = np.geomspace(low, high, k)[:, np.newaxis, np.newaxis] * factor
@@ -299,6 +286,19 @@ class MixtureLayout:
     @property
     def scale_name(self):
         return NAMED_PARAMS[self.covariance]._fields[-1]
+
+    def _start_rows(self, data, least, why, rng):
+        """`data` as float64 [N, D], N at least `least`; of more than MAX_ROWS_FOR_START rows a random selection."""
+        rows = np.asarray(data)
+        if rows.ndim != 2 or rows.shape[1] != self.event_size:
+            raise ValueError(f"data: expected [N, {self.event_size}], got shape {rows.shape}")
+        if len(rows) < least:
+            raise ValueError(f"data: expected at least {least} rows {why}, got {len(rows)}")
+        if not np.all(np.isfinite(rows)):
+            raise ValueError("data: expected finite numbers, got NaN or infinity")
+        if len(rows) > MAX_ROWS_FOR_START:
+            rows = rng.choice(rows, MAX_ROWS_FOR_START, replace=False)
+        return rows.astype(np.float64)
 
     def _blocks(self, params):
         """logits [..., K], loc [..., K, D] and the unconstrained covariance numbers [..., K, scale_size]."""
