@@ -117,6 +117,21 @@ def test_aggregate_fit_recovers_a_known_mixture():
     np.testing.assert_allclose(covariance, np.stack([np.eye(2)] * 2), atol=0.1)
 
 
+def test_components_borrow_from_their_average():
+    """borrowed = 0 is the plain M-step; the more they borrow, the nearer each covariance is to the average of all."""
+    rng = np.random.default_rng(8)
+    mean, var = rng.normal(size=(50, 2)), rng.uniform(0.1, 1, size=(50, 2))
+    r = rng.dirichlet(np.ones(3), size=50)
+    weights, loc, alone = nb["maximise"](mean, var, r, 0)
+    for k in range(3):
+        expected = np.cov(mean.T, aweights=r[:, k], ddof=0) + np.diag(np.average(var, axis=0, weights=r[:, k]))
+        np.testing.assert_allclose(alone[k], expected + 1e-4 * np.eye(2), rtol=1e-6)
+    average = np.einsum("k,kij->ij", weights, alone)
+    np.testing.assert_allclose(nb["maximise"](mean, var, r, 1e9)[2], np.stack([average] * 3), rtol=1e-6)
+    size, some = r.sum(axis=0)[:, np.newaxis, np.newaxis], nb["maximise"](mean, var, r, 30)[2]
+    np.testing.assert_allclose(some, (size * alone + 30 * average) / (size + 30), rtol=1e-6)
+
+
 def test_the_prior_gets_gradients_and_moves():
     prior = make_prior(3, 2)
     set_prior(prior, *random_mixture(3, 2))
