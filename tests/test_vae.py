@@ -68,6 +68,7 @@ def test_elbo_terms_agree_with_scipy():
     np.testing.assert_allclose(prior(0.0).log_prob(z), mixture_logpdf(z.numpy(), *mixture), atol=1e-3)
     log_q = stats.norm(q.mean().numpy(), q.stddev().numpy()).logpdf(z.numpy()).sum(-1)
     terms = -likelihood + log_q - mixture_logpdf(z.numpy(), *mixture)
+    vae.run_eagerly = True  # quicker than compiling
     loss = vae.evaluate(np.repeat(X[:1], 5000, 0), np.repeat(X[:1], 5000, 0), batch_size=5000, verbose=0)
     assert abs(loss - terms.mean()) < 6 * np.sqrt(2 / 5000) * terms.std()
 
@@ -117,6 +118,21 @@ def test_aggregate_fit_recovers_a_known_mixture():
     np.testing.assert_allclose(covariance, np.stack([np.eye(2)] * 2), atol=0.1)
 
 
+def test_components_borrow_from_their_average():
+    """borrowed = 0 is the plain M-step; the more they borrow, the nearer each covariance is to the average of all."""
+    rng = np.random.default_rng(8)
+    mean, var = rng.normal(size=(50, 2)), rng.uniform(0.1, 1, size=(50, 2))
+    r = rng.dirichlet(np.ones(3), size=50)
+    weights, loc, alone = nb["maximise"](mean, var, r, 0)
+    for k in range(3):
+        expected = np.cov(mean.T, aweights=r[:, k], ddof=0) + np.diag(np.average(var, axis=0, weights=r[:, k]))
+        np.testing.assert_allclose(alone[k], expected + 1e-4 * np.eye(2), rtol=1e-6)
+    average = np.einsum("k,kij->ij", weights, alone)
+    np.testing.assert_allclose(nb["maximise"](mean, var, r, 1e9)[2], np.stack([average] * 3), rtol=1e-6)
+    size, some = r.sum(axis=0)[:, np.newaxis, np.newaxis], nb["maximise"](mean, var, r, 30)[2]
+    np.testing.assert_allclose(some, (size * alone + 30 * average) / (size + 30), rtol=1e-6)
+
+
 def test_the_prior_gets_gradients_and_moves():
     prior = make_prior(3, 2)
     set_prior(prior, *random_mixture(3, 2))
@@ -127,6 +143,7 @@ def test_the_prior_gets_gradients_and_moves():
         loss = -tf.reduce_mean(vae(X).log_prob(X)) + tf.add_n(vae.losses)
     assert np.all(np.abs(tape.gradient(loss, vector)) > 0)
     before = vector.numpy().copy()
+    vae.run_eagerly = True  # quicker than compiling
     vae.fit(X, X, epochs=2, verbose=0)
     assert np.all(vector.numpy() != before)
 
