@@ -155,8 +155,9 @@ def em(mean, var, r, borrowed, tolerance=1e-3):
     return log_sum.mean(), mixture
 
 
-def fit_aggregate(mean, var, num_components, starts, seed, borrowed=30):
+def fit_aggregate(mean, var, num_components, starts, seed, borrowed=None):
     """EM from several starts: [(bound, (weights, loc, covariance))], the best by its own bound first."""
+    borrowed = mean.shape[1] + 2 if borrowed is None else borrowed
     fits = []
     for start in range(starts):
         labels = KMeans(num_components, n_init=1, random_state=1000 * seed + start).fit_predict(mean)
