@@ -6,8 +6,10 @@ What runs how:
   tampered test, a step left out, ...), which is sound because the steps do not build on each other.
 - The catalogue in tests/assignments/ is batched: every case runs in this process, which has imported TensorFlow already,
   in a namespace of its own: all code cells of the source notebook in their order, the case's answer in place of the
-  reference solution, the hidden tests included, and a graded cell that raises earns nothing, as with nbgrader. Four
-  submissions of each assignment, two catalogue mistakes among them, hold this batched marker to nbgrader's own marks.
+  reference solution, the hidden tests included, and a graded cell that raises earns nothing, as with nbgrader. The two
+  steps of ps3 that train are run for their own cases only; a case holds imports and one function and nothing else (that
+  is tested), so it cannot reach another step. Three submissions of each assignment, with two catalogue mistakes in one of
+  them, hold this batched marker to nbgrader's own marks.
 """
 
 import ast
@@ -46,6 +48,9 @@ import grade  # noqa: E402  the teacher's script
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
 HIDDEN = re.compile(r"### BEGIN HIDDEN TESTS\n(.*?)### END HIDDEN TESTS", re.S)
 SOLUTION = re.compile(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", re.S)
+
+
+TRAINS = {"prior", "encoder"}  # steps of ps3 that take seconds
 
 
 # ---- The notebooks and the catalogue
@@ -88,16 +93,22 @@ def case(path):
 
 
 def catalogue(kind):
-    return [pytest.param(path.parent.name, path, id=f"{path.parent.name}-{path.stem}") for path in sorted((CASES / kind).glob("*/*.py"))]
+    return [pytest.param(path.parent.name, path, id=f"{path.parent.name}-{path.stem}") for path in sorted(CASES.glob(f"{kind}/*/*.py"))]
 
 
-def batched_marks(ps, answers):
-    """Points by step where `answers` {step: code} stand in place of the reference solutions."""
-    namespace, points = {"__name__": "__main__"}, dict.fromkeys(code_steps(ps), 0)
+def without(marks, steps):
+    return {step: points for step, points in marks.items() if step not in steps}
+
+
+def batched_marks(ps, answers, leave_out=()):
+    """Points by step where `answers` {step: code} stand in place of the reference solutions; no points for `leave_out`."""
+    namespace, points = {"__name__": "__main__"}, {step: 0 for step in code_steps(ps) if step not in leave_out}
     for number, cell in enumerate(read(ps).cells):
         if cell.cell_type != "code":
             continue
         step, info, passed = step_of(grade_id(cell)), cell.metadata.nbgrader, True
+        if step in leave_out:
+            continue
         source = answers.get(step, cell.source) if info.solution else cell.source
         name = f"<{ps} cell {number} {abs(hash(source))}>"
         linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)  # tf.function reads its source
@@ -404,8 +415,8 @@ def secrets(ps):
             continue
         hidden += HIDDEN.findall(source) + SOLUTION.findall(source)
         open_text.append(SOLUTION.sub("", HIDDEN.sub("", source)))
-    visible = {line.strip() for text in open_text for line in text.splitlines()}
-    return [line.strip() for text in hidden for line in text.splitlines() if len(line.strip()) > 14 and line.strip() not in visible]
+    visible, lines = "\n".join(open_text), {line.strip() for text in hidden for line in text.splitlines()}
+    return sorted(line for line in lines if len(line) > 14 and line not in visible)
 
 
 @pytest.mark.parametrize("ps", SOURCES)
@@ -453,6 +464,15 @@ def test_catalogue_is_complete():
         assert {case(path)[0] for path in wrong} == code_steps(ps).keys()  # every step is tried
 
 
+@pytest.mark.parametrize(("ps", "path"), catalogue("*"))
+def test_case_holds_imports_and_one_function(ps, path):
+    """The one of its step: so it cannot reach another step, and need not be tried against it."""
+    step, _, code = case(path)
+    kinds = [type(node) for node in ast.parse(code).body[1:]]
+    assert kinds.count(ast.FunctionDef) == 1 and set(kinds) <= {ast.FunctionDef, ast.Import, ast.ImportFrom}
+    assert re.findall(r"^def (\w+)", code, re.M) == re.findall(r"^def (\w+)", solutions(ps)[step], re.M)
+
+
 @pytest.mark.parametrize("ps", SOURCES)
 def test_reference_gets_full_marks_in_the_batch(ps):
     assert batched_marks(ps, {}) == code_steps(ps)
@@ -462,14 +482,16 @@ def test_reference_gets_full_marks_in_the_batch(ps):
 def test_mistake_loses_its_step_and_nothing_else(ps, path):
     step, keeps, code = case(path)
     assert keeps < code_steps(ps)[step]
-    assert batched_marks(ps, {step: code}) == {**code_steps(ps), step: keeps}
+    slow = TRAINS - {step}
+    assert batched_marks(ps, {step: code}, slow) == without({**code_steps(ps), step: keeps}, slow)
 
 
 @pytest.mark.parametrize(("ps", "path"), catalogue("alternatives"))
 def test_other_right_answer_gets_full_marks(ps, path):
     step, keeps, code = case(path)
     assert keeps is None
-    assert batched_marks(ps, {step: code}) == code_steps(ps)
+    slow = TRAINS - {step}
+    assert batched_marks(ps, {step: code}, slow) == without(code_steps(ps), slow)
 
 
 def test_order_taught_in_assignment_2_is_tfps():

@@ -1,7 +1,7 @@
 """Dead is what has a small weight: a far component with no code is overlooked.
 
 step: dead
-keeps: 0
+keeps: 1
 """
 
 import numpy as np

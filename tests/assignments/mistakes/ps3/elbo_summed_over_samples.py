@@ -1,7 +1,7 @@
 """Summed over the samples instead of averaged.
 
 step: elbo
-keeps: 1
+keeps: 0
 """
 
 import numpy as np

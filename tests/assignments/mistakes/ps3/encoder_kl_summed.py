@@ -1,4 +1,4 @@
-"""The KL summed over the batch instead of averaged.
+"""Three samples for each image, reduced over axis 0: TFP 0.25 then sums over the batch.
 
 step: encoder
 keeps: 2
@@ -12,16 +12,7 @@ import tf_keras
 
 def make_encoder(prior, pixels, D):
     layers, tfpl = tf_keras.layers, tfp.layers
-    class Encoder(tf_keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.prior, self.hidden, self.head = prior, layers.Dense(32, "relu"), layers.Dense(2 * D)
-
-        def call(self, x):
-            loc, scale = tf.split(self.head(self.hidden(x)), 2, axis=-1)
-            q = tfp.distributions.MultivariateNormalDiag(loc, tf.math.softplus(scale))
-            z = q.sample()
-            self.add_loss(tf.reduce_sum(q.log_prob(z) - self.prior(0.0).log_prob(z)))
-            return q
-
-    return Encoder()
+    return tf_keras.Sequential([
+        layers.InputLayer(pixels), layers.Dense(32, "relu"), layers.Dense(2 * D), tfpl.IndependentNormal(D),
+        tfpl.KLDivergenceAddLoss(prior, test_points_reduce_axis=0, test_points_fn=lambda q: q.sample(3)),
+    ])
