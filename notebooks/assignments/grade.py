@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 
 import nbformat
-from nbclient.exceptions import DeadKernelError
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbclient.util import run_sync
 from nbgrader.api import MissingEntry
 from nbgrader.apps import NbGraderAPI
@@ -46,8 +46,8 @@ class ExecuteToTheEnd(Execute):
         try:
             cell, resources = super().preprocess_cell(cell, resources, index)
             name = "CellTimeoutError" if self._timed_out(cell) and not self._answers() else None
-        except DeadKernelError:
-            name = "DeadKernelError"
+        except (DeadKernelError, CellTimeoutError) as error:  # the latter where even the interrupt was swallowed
+            name = type(error).__name__
         if name:
             text = "the kernel died, or did not stop, in this cell; it was started again for the cells below"
             cell.outputs = [nbformat.v4.new_output("error", ename=name, evalue=text, traceback=[f"{name}: {text}"])]
@@ -97,12 +97,14 @@ def course(folder=COURSE, cell_seconds=None):
     for execute in ("Execute", "ExecuteToTheEnd"):
         if cell_seconds:
             config[execute].timeout = cell_seconds
+    config.ExecuteToTheEnd.iopub_timeout = 20  # seconds for the output of a stopped cell; 4 are few on a busy machine
     config.ExecuteToTheEnd.extra_arguments = ["--IPKernelApp.log_level=ERROR"]
     swap = {Execute: [ExecuteToTheEnd, WarningsCostNothing]}
     usual = Autograde.autograde_preprocessors.default()
     config.Autograde.autograde_preprocessors = [new for pp in usual for new in swap.get(pp, [pp])]
     api = NbGraderAPI(config=config)
-    api.log.setLevel("CRITICAL")  # what it would say goes into the report
+    api.log.handlers.clear()  # what it would say goes into the report
+    api.log.propagate = False
     return api
 
 
@@ -265,8 +267,10 @@ def _mark_one(api, root, assignment, stem, student, notebook, again):
     target.write_text(text, encoding="utf-8")
     result = api.autograde(assignment, student, force=True, create=True)
     if not result["success"]:
-        reason = [line for line in (result.get("error") or result.get("log") or "").splitlines() if line.strip()]
-        raise RuntimeError(f"nbgrader stopped: {reason[-1] if reason else 'no reason given'}")
+        _forget_unmarked(api, assignment, student)
+        told = "\n".join(result.get(key) or "" for key in ("log", "error"))
+        reasons = re.findall(r"^[\w.]*(?:Error|Exception|Interrupt)\b.*", told, re.M)
+        raise RuntimeError(f"nbgrader stopped: {reasons[0] if reasons else told.strip()[-200:]}")
     rows = [row for row in marks(api, assignment) if row["student"] == student]
     earned = sum(row["points"] for row in rows if row["points"] != "")
     by_hand = [row["step"] for row in rows if row["points"] == ""]
@@ -274,6 +278,14 @@ def _mark_one(api, root, assignment, stem, student, notebook, again):
     text = f"{earned:g} of {sum(row['of'] for row in rows):g} points"
     text += f"; lost some in: {', '.join(lost)}" if lost else ""
     return text + (f"; to be marked by hand: {', '.join(by_hand)}" if by_hand else "")
+
+
+def _forget_unmarked(api, assignment, student):
+    """What nbgrader enters before it runs a notebook, and leaves behind where that fails."""
+    with api.gradebook as gradebook:
+        grades = [g for who, _, g in _grades(gradebook, assignment) if who == student and g.cell.cell_type == "code"]
+        if grades and all(grade.auto_score is None for grade in grades):
+            gradebook.remove_submission(assignment, student)
 
 
 def _in_gradebook(api, assignment):
