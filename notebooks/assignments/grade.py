@@ -162,7 +162,9 @@ def read_submission(file, release):
 
     remarks, place = [], -1  # place: of the last cell of the release that is there
     for grade_id, original in handed_out.items():
-        here = [i for i, cell in enumerate(notebook.cells) if grade_id == cell.metadata.get("nbgrader", {}).get("grade_id")]
+        here = [
+            i for i, cell in enumerate(notebook.cells) if grade_id == cell.metadata.get("nbgrader", {}).get("grade_id")
+        ]
         if len(here) > 1:
             remarks.append(f"cell {grade_id} was there {len(here)} times, the last one counts")
             for i in here[:-1]:
@@ -330,7 +332,9 @@ def written(api, assignment=None):
             cells = steps_of(nbformat.read(file, as_version=4)) if file.exists() else {}
             given = grade.auto_score if grade.manual_score is None else grade.manual_score
             values = student, name, step_of(grade.name), "" if given is None else given, grade.max_score
-            rows.append({**dict(zip(COLUMNS, values, strict=True)), "answer": getattr(cells.get(grade.name), "source", "")})
+            rows.append(
+                {**dict(zip(COLUMNS, values, strict=True)), "answer": getattr(cells.get(grade.name), "source", "")}
+            )
     return rows
 
 
@@ -357,7 +361,9 @@ def enter(api, rows):
         for number, row in enumerate(rows, start=2):
             key = tuple(row.get(column) for column in COLUMNS[:3])
             if key not in there:
-                raise ValueError(f"line {number}: expected an answer that is marked by hand, got {' '.join(map(str, key))}")
+                raise ValueError(
+                    f"line {number}: expected an answer that is marked by hand, got {' '.join(map(str, key))}"
+                )
             if str(row.get("points") or "").strip() == "":
                 continue
             most = there[key].max_score

@@ -3,7 +3,6 @@
 step: mixture
 """
 
-import numpy as np
 import warnings
 
 from scipy.special import logsumexp, softmax

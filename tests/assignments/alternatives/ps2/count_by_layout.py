@@ -3,6 +3,7 @@
 step: count
 """
 
+
 def flat_size(K, D, structure):
     triangle = sum(range(1, D + 1))
     if structure == "tied":

@@ -3,10 +3,7 @@
 step: bound
 """
 
-import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
-import tf_keras
 
 
 def importance_bound(log_weights):

@@ -3,6 +3,7 @@
 step: elbo
 """
 
+
 def elbo(log_likelihood, log_prior, log_q):
     S = log_q.shape[0]
     rebuilt = log_likelihood.sum(axis=0) / S

@@ -4,9 +4,6 @@ step: kl-estimate
 """
 
 import numpy as np
-import tensorflow as tf
-import tensorflow_probability as tfp
-import tf_keras
 
 
 def kl_estimate(q, prior, num_samples, seed):

@@ -4,9 +4,7 @@ step: kl
 """
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_probability as tfp
-import tf_keras
 
 
 def kl_to_standard_normal(mu, sigma):

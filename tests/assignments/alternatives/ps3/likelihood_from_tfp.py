@@ -3,10 +3,8 @@
 step: likelihood
 """
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
-import tf_keras
 
 
 def log_likelihood(x, t, count):

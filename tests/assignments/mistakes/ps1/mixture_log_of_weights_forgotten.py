@@ -4,7 +4,6 @@ step: mixture
 keeps: 0
 """
 
-import numpy as np
 from scipy.special import logsumexp, softmax
 
 

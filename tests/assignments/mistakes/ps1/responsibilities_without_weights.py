@@ -4,7 +4,6 @@ step: responsibilities
 keeps: 1
 """
 
-import numpy as np
 from scipy.special import softmax
 
 

@@ -4,8 +4,6 @@ step: split
 keeps: 1
 """
 
-import numpy as np
-
 
 def split(params, K):
     blocks = params[..., K:].reshape(-1, 5)

@@ -4,8 +4,6 @@ step: split
 keeps: 0
 """
 
-import numpy as np
-
 
 def split(params, K):
     logits = params[..., :K]

@@ -4,7 +4,6 @@ step: weights
 keeps: 1
 """
 
-import numpy as np
 from scipy.special import logsumexp
 
 

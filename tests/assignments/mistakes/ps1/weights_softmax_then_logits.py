@@ -4,7 +4,6 @@ step: weights
 keeps: 0
 """
 
-import numpy as np
 from scipy.special import log_softmax, softmax
 
 

@@ -4,5 +4,6 @@ step: choose
 keeps: 1
 """
 
+
 def choose_structure(train, held_out, K):
     return "full"

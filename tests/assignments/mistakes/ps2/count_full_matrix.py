@@ -4,5 +4,6 @@ step: count
 keeps: 0
 """
 
+
 def flat_size(K, D, structure):
     return K + K * D + {"tril": K * D * D, "diag": K * D, "tied": D * D}[structure]

@@ -4,6 +4,7 @@ step: count
 keeps: 2
 """
 
+
 def flat_size(K, D, structure):
     triangle = D * (D + 1) // 2
     return K * (1 + D + {"tril": triangle, "diag": D, "tied": triangle}[structure])

@@ -4,8 +4,6 @@ step: unfill
 keeps: 0
 """
 
-import numpy as np
-
 
 def unfill_triangular(matrix):
     rows, columns = [2, 2, 2, 0, 1, 1], [2, 1, 0, 0, 1, 0]

@@ -4,5 +4,6 @@ step: dead
 keeps: 0
 """
 
+
 def dead_components(weights, loc, scale_tril, codes):
     return [1]

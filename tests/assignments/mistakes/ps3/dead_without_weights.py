@@ -5,9 +5,7 @@ keeps: 0
 """
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_probability as tfp
-import tf_keras
 
 
 def dead_components(weights, loc, scale_tril, codes):

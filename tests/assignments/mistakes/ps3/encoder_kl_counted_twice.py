@@ -4,8 +4,6 @@ step: encoder
 keeps: 0
 """
 
-import numpy as np
-import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 

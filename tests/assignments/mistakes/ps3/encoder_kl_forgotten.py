@@ -4,14 +4,12 @@ step: encoder
 keeps: 0
 """
 
-import numpy as np
-import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
 
 def make_encoder(prior, pixels, D):
     layers, tfpl = tf_keras.layers, tfp.layers
-    return tf_keras.Sequential([
-        layers.InputLayer(pixels), layers.Dense(32, "relu"), layers.Dense(2 * D), tfpl.IndependentNormal(D)
-    ])
+    return tf_keras.Sequential(
+        [layers.InputLayer(pixels), layers.Dense(32, "relu"), layers.Dense(2 * D), tfpl.IndependentNormal(D)]
+    )

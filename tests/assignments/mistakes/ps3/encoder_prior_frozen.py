@@ -4,15 +4,18 @@ step: encoder
 keeps: 2
 """
 
-import numpy as np
-import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
 
 def make_encoder(prior, pixels, D):
     layers, tfpl = tf_keras.layers, tfp.layers
-    return tf_keras.Sequential([
-        layers.InputLayer(pixels), layers.Dense(32, "relu"), layers.Dense(2 * D), tfpl.IndependentNormal(D),
-        tfpl.KLDivergenceAddLoss(prior(0.0)),
-    ])
+    return tf_keras.Sequential(
+        [
+            layers.InputLayer(pixels),
+            layers.Dense(32, "relu"),
+            layers.Dense(2 * D),
+            tfpl.IndependentNormal(D),
+            tfpl.KLDivergenceAddLoss(prior(0.0)),
+        ]
+    )

@@ -4,10 +4,7 @@ step: kl-estimate
 keeps: 0
 """
 
-import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
-import tf_keras
 
 
 def kl_estimate(q, prior, num_samples, seed):

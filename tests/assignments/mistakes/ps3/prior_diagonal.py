@@ -5,9 +5,9 @@ keeps: 1
 """
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
+
 from helpers.layout import MixtureLayout
 
 

@@ -4,18 +4,19 @@ step: prior
 keeps: 3
 """
 
-import numpy as np
-import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
+
 from helpers.layout import MixtureLayout
 
 
 def make_prior(K, D, seed):
     layout = MixtureLayout(K, D, "tril")
-    prior = tf_keras.Sequential([
-        tfp.layers.VariableLayer(layout.params_size, initializer="zeros"),
-        tfp.layers.DistributionLambda(layout.distribution),
-    ])
+    prior = tf_keras.Sequential(
+        [
+            tfp.layers.VariableLayer(layout.params_size, initializer="zeros"),
+            tfp.layers.DistributionLambda(layout.distribution),
+        ]
+    )
     prior(0.0)
     return prior
