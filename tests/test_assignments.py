@@ -1,15 +1,15 @@
-"""The graders of the assignments are marked themselves: by right answers, by wrong ones, and by what a teacher finds in a mailbox.
+"""The graders are marked themselves: by right answers, by wrong ones, and by what teachers find in a mailbox.
 
 What runs how:
 - The teacher's own commands, as the assignments' README has them, run once for each assignment on a folder of made-up
-  submissions. One of those is a patchwork: each of its steps carries another accident (a syntax error, an endless loop, a
-  tampered test, a step left out, ...), which is sound because the steps do not build on each other.
-- The catalogue in tests/assignments/ is batched: every case runs in this process, which has imported TensorFlow already,
-  in a namespace of its own: all code cells of the source notebook in their order, the case's answer in place of the
-  reference solution, the hidden tests included, and a graded cell that raises earns nothing, as with nbgrader. The two
-  steps of ps3 that train are run for their own cases only; a case holds imports and one function and nothing else (that
-  is tested), so it cannot reach another step. Three submissions of each assignment, with two catalogue mistakes in one of
-  them, hold this batched marker to nbgrader's own marks.
+  submissions. One of those is a patchwork: each of its steps carries another accident (a syntax error, an endless loop,
+  a tampered test, a step left out, ...), which is sound because the steps do not build on each other.
+- The catalogue in tests/assignments/ is batched: every case runs in this process, which has imported TensorFlow
+  already, in a namespace of its own: all code cells of the source notebook in their order, the case's answer in place
+  of the reference solution, the hidden tests included, and a graded cell that raises earns nothing, as with nbgrader.
+  The two steps of ps3 that train are run for their own cases only; a case holds imports and one function and nothing
+  else (that is tested), so it cannot reach another step. Three submissions of each assignment, with two catalogue
+  mistakes in one of them, hold this batched marker to nbgrader's own marks.
 """
 
 import ast
@@ -103,7 +103,7 @@ def without(marks, steps):
 
 
 def batched_marks(ps, answers, leave_out=()):
-    """Points by step where `answers` {step: code} stand in place of the reference solutions; no points for `leave_out`."""
+    """Points by step where `answers` {step: code} stand in place of the reference solutions; none for `leave_out`."""
     namespace, points = {"__name__": "__main__"}, {step: 0 for step in code_steps(ps) if step not in leave_out}
     for number, cell in enumerate(read(ps).cells):
         if cell.cell_type != "code":
@@ -118,7 +118,7 @@ def batched_marks(ps, answers, leave_out=()):
             None,
             source.splitlines(keepends=True),
             name,
-        )  # tf.function reads its source
+        )  # tf.function reads it
         try:
             silence = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
             with silence[0], silence[1], warnings.catch_warnings():
@@ -208,6 +208,8 @@ def patchwork(ps):
     answers[loop] = in_a_function if ps == "ps1" else "while True:\n    pass\n"  # the former meets the limit twice
     answers[tampered] = re.sub(r"(def .*:\n)[\s\S]*", r"\1    return 0\n", answers[tampered])
     answers[other_name] = answers[other_name].replace("def ", "def my_")
+    talks = [*full][-1]
+    answers[talks] = re.sub(r"(def .*:\n)", r"\1    import sys\n    print('hm', file=sys.stderr)\n", answers[talks])
 
     def spoil(notebook):
         gone = f"{ps}-{left_out}", f"{ps}-{cell_gone}-2"
@@ -290,7 +292,10 @@ def test_untouched_release_gets_nothing(marked):
 
 
 def test_each_accident_costs_its_own_step_only(marked):
-    """Syntax error, endless loop, tampered test, step left out, function renamed; a deleted test cell costs nothing."""
+    """Syntax error, endless loop, tampered test, step left out, function renamed.
+
+    Renamed variables, a deleted test cell and a note on the error stream cost nothing.
+    """
     _, _, deserved = patchwork(marked["ps"])
     assert by_code(marked["marks"]["patchwork"], marked["ps"]) == deserved
     assert "was missing and has been put back" in marked["said"]

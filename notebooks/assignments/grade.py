@@ -1,4 +1,4 @@
-"""Mark a folder of submissions, hand out the points as CSV, and take in those given by hand. README.md has every command.
+"""Mark a folder of submissions, write the points as CSV, take in those given by hand. README.md has every command.
 
 Nothing here writes to a submission: what is run and marked is a copy, in copies/.
 """
@@ -394,7 +394,7 @@ def read_csv(file):
 
 
 def main(arguments=None):
-    """One command a line of README.md. Returns 0, 1 where a submission could not be marked, 2 for a command that failed."""
+    """A command of README.md. Returns 0; 1 where a submission could not be marked; 2 for a command that failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     marking = commands.add_parser("mark", help="mark a folder of submissions and write marks.csv")

@@ -10,5 +10,5 @@ from scipy.special import logsumexp, softmax
 
 def mixture_log_prob(logits, log_parts):
     warnings.simplefilter("always")
-    warnings.warn("a warning costs nothing")
+    warnings.warn("a warning costs nothing", stacklevel=2)
     return logsumexp(log_parts, axis=1, b=softmax(logits))

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def all_log_probs(x, loc, scale_tril):
-    B, (K, D) = len(x), loc.shape
+    B, D = x.shape
     factors = np.tile(scale_tril, (B, 1, 1, 1))
     z = np.linalg.solve(factors, (x[:, np.newaxis, :] - loc)[..., np.newaxis])[..., 0]
     log_det = np.log(np.diagonal(scale_tril, axis1=1, axis2=2)).sum(axis=1)
