@@ -379,6 +379,14 @@ def test_feedback_pages_hold_the_hidden_tests_as_the_readme_warns(marked):
     assert "_hidden" in page.read_text(encoding="utf-8") and "hidden tests" in README
 
 
+def test_totals_export(marked, capsys):
+    assert grade_py(readme_command("grade.py export"), marked["folder"], capsys)[0] == 0
+    run(readme_command("nbgrader export"), marked["folder"])
+    with open(marked["folder"] / "grades.csv", encoding="utf-8", newline="") as file:
+        totals = {row["student_id"]: float(row["max_score"]) for row in csv.DictReader(file)}
+    assert totals == dict.fromkeys(("reference", "untouched", "patchwork", "mistakes"), 30.0)
+
+
 def test_kernel_that_dies_or_will_not_stop_costs_its_own_step_only(tmp_path):
     """os._exit in one step, a loop that swallows the interrupt in another: the kernel is started again for the rest."""
     folder, ps = course_copy(tmp_path), "ps1"
