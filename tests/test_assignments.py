@@ -506,6 +506,42 @@ def test_reference_gets_full_marks_in_the_batch(ps):
     assert batched_marks(ps, {}) == code_steps(ps)
 
 
+# The first is marked on the reports that students see, and says so; the second on other data of the same structure.
+KNOWN = {"ps1-diagnose-1", "ps2-choose-1"}
+
+
+@pytest.mark.parametrize("ps", SOURCES)
+def test_parrot_passes_what_is_seen_and_gets_nothing(ps):
+    """Answers that know the visible checks by heart and nothing else: every hidden check has to notice."""
+    seen = {}
+
+    def learning(function):
+        def answer(*args, **kwargs):
+            seen[function.__name__, repr((args, kwargs))] = seen[function.__name__] = function(*args, **kwargs)
+            return seen[function.__name__]
+
+        return answer
+
+    def parrot(function):
+        return lambda *args, **kwargs: seen.get((function.__name__, repr((args, kwargs))), seen[function.__name__])
+
+    def earned(wrap, visible_only):
+        namespace, passed = {"__name__": "__main__"}, set()
+        for cell in read(ps).cells:
+            if cell.cell_type != "code" or step_of(grade_id(cell)) in TRAINS:
+                continue
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
+                exec(HIDDEN.sub("", cell.source) if visible_only else cell.source, namespace)
+                passed.add(grade_id(cell))
+            if cell.metadata.nbgrader.solution:
+                name = re.search(r"^def (\w+)", cell.source, re.M)[1]
+                namespace[name] = wrap(namespace[name])
+        return {grade_id(c) for c in read(ps).cells if c.metadata.nbgrader.grade and grade_id(c) in passed}
+
+    assert len(earned(learning, visible_only=True)) >= 12
+    assert earned(parrot, visible_only=False) <= KNOWN
+
+
 @pytest.mark.parametrize(("ps", "path"), catalogue("mistakes"))
 def test_mistake_loses_its_step_and_nothing_else(ps, path):
     step, keeps, code = case(path)

@@ -32,9 +32,13 @@ class ExecuteToTheEnd(Execute):
 
     def _get_timeout(self, cell):
         seconds = super()._get_timeout(cell)
-        info = {} if cell is None else cell.metadata.get("nbgrader", {})
-        reads_only = info.get("locked") and not info.get("grade")  # imports and data: slow on a cold machine
-        return 3 * seconds if seconds and reads_only else seconds
+        return 3 * seconds if seconds and cell is not None and self._is_ours(cell) else seconds
+
+    @staticmethod
+    def _is_ours(cell):
+        """Imports and data: slow on a cold machine, and no fault of the student."""
+        info = cell.metadata.get("nbgrader", {})
+        return bool(info.get("locked")) and not info.get("grade")
 
     def preprocess(self, nb, resources=None, km=None):
         self.left_out = set()
@@ -51,6 +55,10 @@ class ExecuteToTheEnd(Execute):
         if name:
             text = "the kernel died, or did not stop, in this cell; it was started again for the cells below"
             cell.outputs = [nbformat.v4.new_output("error", ename=name, evalue=text, traceback=[f"{name}: {text}"])]
+        if self._is_ours(cell) and (name or self._timed_out(cell)):
+            cell_id = cell.metadata.nbgrader.grade_id
+            raise RuntimeError(f"{cell_id}, which only imports or loads, did not end: try again with more --cell-seconds")
+        if name:
             self.left_out.add(index)
             self._start_again(index)
         return cell, resources
