@@ -11,7 +11,8 @@ import pytest
 from hygiene import MAX_BYTES, problems
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted(path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+GENERATED = {".ipynb_checkpoints", "release", "submitted", "copies", "autograded", "feedback"}
+NOTEBOOKS = sorted(path for path in (ROOT / "notebooks").rglob("*.ipynb") if not GENERATED & {*path.parts})
 
 
 def test_there_are_notebooks():

@@ -1,0 +1,21 @@
+"""The prior handed over as a distribution: read once, never trained.
+
+step: encoder
+keeps: 2
+"""
+
+import tensorflow_probability as tfp
+import tf_keras
+
+
+def make_encoder(prior, pixels, D):
+    layers, tfpl = tf_keras.layers, tfp.layers
+    return tf_keras.Sequential(
+        [
+            layers.InputLayer(pixels),
+            layers.Dense(32, "relu"),
+            layers.Dense(2 * D),
+            tfpl.IndependentNormal(D),
+            tfpl.KLDivergenceAddLoss(prior(0.0)),
+        ]
+    )

@@ -1,0 +1,22 @@
+"""All zeros: the components start alike and stay alike.
+
+step: prior
+keeps: 3
+"""
+
+import tensorflow_probability as tfp
+import tf_keras
+
+from helpers.layout import MixtureLayout
+
+
+def make_prior(K, D, seed):
+    layout = MixtureLayout(K, D, "tril")
+    prior = tf_keras.Sequential(
+        [
+            tfp.layers.VariableLayer(layout.params_size, initializer="zeros"),
+            tfp.layers.DistributionLambda(layout.distribution),
+        ]
+    )
+    prior(0.0)
+    return prior

@@ -1,0 +1,577 @@
+"""The graders are marked themselves: by right answers, by wrong ones, and by what teachers find in a mailbox.
+
+What runs how:
+- The teacher's own commands, as the assignments' README has them, run once for each assignment on a folder of made-up
+  submissions. One of those is a patchwork: each of its steps carries another accident (a syntax error, an endless loop,
+  a tampered test, a step left out, ...), which is sound because the steps do not build on each other.
+- The catalogue in tests/assignments/ is batched: every case runs in this process, which has imported TensorFlow
+  already, in a namespace of its own: all code cells of the source notebook in their order, the case's answer in place
+  of the reference solution, the hidden tests included, and a graded cell that raises earns nothing, as with nbgrader.
+  The two steps of ps3 that train are run for their own cases only; a case holds imports and one function and nothing
+  else (that is tested), so it cannot reach another step. Three submissions of each assignment, with two catalogue
+  mistakes in one of them, hold this batched marker to nbgrader's own marks.
+"""
+
+import ast
+import contextlib
+import csv
+import io
+import json
+import linecache
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import warnings
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+pytest.importorskip(
+    "nbgrader", reason="the graders' own tests need nbgrader: uv run --group classroom pytest tests/test_assignments.py"
+)
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # it calls alembic
+
+ROOT = Path(__file__).resolve().parent.parent
+COURSE = ROOT / "notebooks" / "assignments"
+CASES = ROOT / "tests" / "assignments"
+SOURCES = {path.stem: path for path in sorted((COURSE / "source").glob("*/*.ipynb"))}
+README = (COURSE / "README.md").read_text(encoding="utf-8")
+sys.path.insert(0, str(COURSE))
+
+import grade  # noqa: E402  the teacher's script
+
+STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
+HIDDEN = re.compile(r"### BEGIN HIDDEN TESTS\n(.*?)### END HIDDEN TESTS", re.S)
+SOLUTION = re.compile(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", re.S)
+
+
+TRAINS = {"prior", "encoder"}  # steps of ps3 that take seconds
+
+
+# ---- The notebooks and the catalogue
+
+
+def read(ps):
+    return nbformat.read(SOURCES[ps], as_version=4)
+
+
+def grade_id(cell):
+    return cell.metadata.get("nbgrader", {}).get("grade_id")
+
+
+def step_of(name):
+    """ps1-split-2 -> split."""
+    return re.fullmatch(r"ps\d-(.+?)(-\d+)?", name)[1]
+
+
+def code_steps(ps):
+    """{step: full marks} of the steps that are marked by running them."""
+    steps = {}
+    for cell in read(ps).cells:
+        if cell.cell_type == "code" and cell.metadata.nbgrader.grade:
+            step = step_of(grade_id(cell))
+            steps[step] = steps.get(step, 0) + cell.metadata.nbgrader.points
+    return steps
+
+
+def solutions(ps):
+    """{step: code} of the reference solutions."""
+    cells = [cell for cell in read(ps).cells if cell.cell_type == "code" and cell.metadata.nbgrader.solution]
+    return {step_of(grade_id(cell)): cell.source for cell in cells}
+
+
+def case(path):
+    """A file of the catalogue -> its step, the points of the step that it keeps, its code."""
+    text = path.read_text(encoding="utf-8")
+    doc = ast.get_docstring(ast.parse(text))
+    keeps = re.search(r"^keeps: (\d+)$", doc, re.M)
+    return re.search(r"^step: (.+)$", doc, re.M)[1], int(keeps[1]) if keeps else None, text
+
+
+def catalogue(kind):
+    files = sorted(CASES.glob(f"{kind}/*/*.py"))
+    return [pytest.param(path.parent.name, path, id=f"{path.parent.name}-{path.stem}") for path in files]
+
+
+def without(marks, steps):
+    return {step: points for step, points in marks.items() if step not in steps}
+
+
+def batched_marks(ps, answers, leave_out=()):
+    """Points by step where `answers` {step: code} stand in place of the reference solutions; none for `leave_out`."""
+    namespace, points = {"__name__": "__main__"}, {step: 0 for step in code_steps(ps) if step not in leave_out}
+    for number, cell in enumerate(read(ps).cells):
+        if cell.cell_type != "code":
+            continue
+        step, info, passed = step_of(grade_id(cell)), cell.metadata.nbgrader, True
+        if step in leave_out:
+            continue
+        source = answers.get(step, cell.source) if info.solution else cell.source
+        name = f"<{ps} cell {number} {abs(hash(source))}>"
+        linecache.cache[name] = (
+            len(source),
+            None,
+            source.splitlines(keepends=True),
+            name,
+        )  # tf.function reads it
+        try:
+            silence = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+            with silence[0], silence[1], warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                exec(compile(source, name, "exec"), namespace)
+        except Exception:  # an answer may raise anything
+            passed = False
+        if info.grade and passed:
+            points[step] += info.points
+    return points
+
+
+# ---- The teacher's way, once for each assignment
+
+
+def run(command, folder, check=True):
+    """A command of the README in a process of its own, without the `uv run --group classroom` in front."""
+    words = command.removeprefix("uv run --group classroom ").split()
+    head = {"nbgrader": [sys.executable, "-m", "nbgrader"], "python": [sys.executable]}[words[0]]
+    done = subprocess.run([*head, *words[1:]], cwd=folder, capture_output=True, text=True, timeout=900)
+    assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def grade_py(command, folder, capsys):
+    """A command of grade.py in this process, for those that run no notebook: exit code, output, error output."""
+    with contextlib.chdir(folder):
+        code = grade.main(command.split("grade.py ")[1].split())
+    return code, *capsys.readouterr()
+
+
+def readme_command(needle, ps="ps1"):
+    """The command of the README that holds `needle`, for another assignment if asked."""
+    commands = [line for line in README.splitlines() if line.startswith("uv run --group classroom ")]
+    command = next(line for line in commands if needle in line).replace("submitted/ps1", f"submitted/{ps}")
+    return command.replace(SOURCES["ps1"].parent.name, SOURCES[ps].parent.name)
+
+
+def course_copy(folder):
+    for name in ("source", "grade.py", "nbgrader_config.py"):
+        (shutil.copytree if (COURSE / name).is_dir() else shutil.copy)(COURSE / name, folder / name)
+    return folder
+
+
+class Renamed(ast.NodeTransformer):
+    """Every local name of a function gets another one: what a student does who renames variables."""
+
+    def __init__(self, tree):
+        self.local = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
+    def visit_Name(self, node):
+        return ast.Name(f"my_{node.id}", node.ctx) if node.id in self.local else node
+
+
+def renamed(source):
+    tree = ast.parse(source)
+    return ast.unparse(ast.fix_missing_locations(Renamed(tree).visit(tree)))
+
+
+def submission(ps, answers, change=None):
+    """The release with answers {step: code} filled in; a step that is not named keeps its stub."""
+    notebook = nbformat.read(RELEASES[ps], as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and cell.metadata.nbgrader.solution and step_of(grade_id(cell)) in answers:
+            cell.source = answers[step_of(grade_id(cell))]
+    if change:
+        change(notebook)
+    return nbformat.writes(notebook)
+
+
+RELEASES = {}
+SECONDS = {"ps1": 30, "ps2": 30, "ps3": 60}  # of a cell, in these tests; three times as much for imports
+TWO_MISTAKES = {
+    "ps1": ("mixture_underflow", "normal_missing_normaliser"),
+    "ps2": ("density_covariance_for_factor", "batch_copies_the_factors"),
+    "ps3": ("kl_wrong_sign", "prior_not_trainable"),
+}
+
+
+def patchwork(ps):
+    """Code by step, a function that spoils the notebook, and the points that each step deserves."""
+    full, answers = code_steps(ps), {step: renamed(code) for step, code in solutions(ps).items()}
+    syntax, loop, tampered, left_out, other_name, cell_gone = [*full][:6]
+    answers[syntax] = answers[syntax].replace("return", "retrun it", 1)
+    function = re.search(r"def (\w+)\((.*)\):", solutions(ps)[loop])
+    in_a_function = f"def {function[1]}({function[2]}):\n    while True:\n        pass\n"
+    answers[loop] = in_a_function if ps == "ps1" else "while True:\n    pass\n"  # the former meets the limit twice
+    answers[tampered] = re.sub(r"(def .*:\n)[\s\S]*", r"\1    return 0\n", answers[tampered])
+    answers[other_name] = answers[other_name].replace("def ", "def my_")
+    talks = [*full][-1]
+    answers[talks] = re.sub(r"(def .*:\n)", r"\1    import sys\n    print('hm', file=sys.stderr)\n", answers[talks])
+
+    def spoil(notebook):
+        gone = f"{ps}-{left_out}", f"{ps}-{cell_gone}-2"
+        notebook.cells = [cell for cell in notebook.cells if grade_id(cell) not in gone]
+        for cell in notebook.cells:
+            if step_of(grade_id(cell)) == tampered and cell.metadata.nbgrader.grade:
+                cell.source = "pass"
+                cell.metadata.nbgrader.points = 1000
+
+    return answers, spoil, {**full, **dict.fromkeys((syntax, loop, tampered, left_out, other_name), 0)}
+
+
+@pytest.fixture(scope="module", params=sorted(SOURCES))
+def marked(request, tmp_path_factory):
+    """The course folder after a teacher has released an assignment and marked a folder of submissions."""
+    ps = request.param
+    folder = course_copy(tmp_path_factory.mktemp(ps))
+    assignment = SOURCES[ps].parent.name
+    run(readme_command("generate_assignment", ps), folder)
+    RELEASES[ps] = folder / "release" / assignment / f"{ps}.ipynb"
+    inbox = folder / "submitted" / ps
+    inbox.mkdir(parents=True)
+    mistakes = {}
+    for name in TWO_MISTAKES[ps]:
+        step, _, code = case(CASES / "mistakes" / ps / f"{name}.py")
+        mistakes[step] = code
+    (inbox / "reference.ipynb").write_text(submission(ps, solutions(ps), answer_in_words), encoding="utf-8")
+    shutil.copy(RELEASES[ps], inbox / "untouched.ipynb")
+    answers, spoil, _ = patchwork(ps)
+    (inbox / "patchwork.ipynb").write_text(submission(ps, answers, spoil), encoding="utf-8")
+    (inbox / "mistakes").mkdir()
+    (inbox / "mistakes" / f"{ps}.ipynb").write_text(submission(ps, {**solutions(ps), **mistakes}), encoding="utf-8")
+    (inbox / "empty.ipynb").touch()
+    (inbox / "letter.docx").write_bytes(b"PK\x03\x04 Dear teacher")
+    (inbox / "list.ipynb").write_text("[1, 2, 3]", encoding="utf-8")
+    (inbox / "half.ipynb").write_text(RELEASES[ps].read_text(encoding="utf-8")[:5000], encoding="utf-8")
+    (inbox / "nobody").mkdir()
+    other = next(path for name, path in SOURCES.items() if name != ps)
+    shutil.copy(other, inbox / "another.ipynb")
+    shutil.copy(next((ROOT / "notebooks").glob("01_*.ipynb")), inbox / "lesson.ipynb")
+    shutil.copy(RELEASES[ps], inbox / "two words.ipynb")
+    shutil.copy(RELEASES[ps], inbox / "reference.txt")
+    before = {path: path.read_bytes() for path in inbox.rglob("*") if path.is_file()}
+    done = run(f"{readme_command('grade.py mark', ps)} --cell-seconds {SECONDS[ps]}", folder, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    told = {"said": done.stdout, "marks": read_marks(folder)}
+    return {"ps": ps, "folder": folder, "inbox": inbox, "before": before, **told}
+
+
+def answer_in_words(notebook):
+    for cell in notebook.cells:
+        if grade_id(cell).endswith("-written"):
+            cell.source = "Because nothing that sees its point is a density."
+
+
+def read_marks(folder):
+    """{student: {step: (points, of)}} of marks.csv; points None where they are not given yet."""
+    table = {}
+    with open(folder / "marks.csv", encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            assert list(row) == ["student", "assignment", "step", "points", "of"]
+            points = float(row["points"]) if row["points"] else None
+            table.setdefault(row["student"], {})[row["step"]] = points, float(row["of"])
+    return table
+
+
+def by_code(marks, ps):
+    return {step: points for step, (points, _) in marks.items() if step in code_steps(ps)}
+
+
+def test_reference_solution_gets_full_marks(marked):
+    marks = marked["marks"]["reference"]
+    assert by_code(marks, marked["ps"]) == code_steps(marked["ps"])
+    assert marks["written"] == (None, 3.0)  # a person's to give
+    assert sum(of for _, of in marks.values()) == 30
+
+
+def test_untouched_release_gets_nothing(marked):
+    assert {points for points, _ in marked["marks"]["untouched"].values()} == {0.0}
+
+
+def test_each_accident_costs_its_own_step_only(marked):
+    """Syntax error, endless loop, tampered test, step left out, function renamed.
+
+    Renamed variables, a deleted test cell and a note on the error stream cost nothing.
+    """
+    _, _, deserved = patchwork(marked["ps"])
+    assert by_code(marked["marks"]["patchwork"], marked["ps"]) == deserved
+    assert "was missing and has been put back" in marked["said"]
+
+
+def test_endless_loop_was_stopped_by_the_time_limit(marked):
+    ps = marked["ps"]
+    file = marked["folder"] / "autograded" / "patchwork" / SOURCES[ps].parent.name / f"{ps}.ipynb"
+    outputs = [output for cell in nbformat.read(file, as_version=4).cells for output in cell.get("outputs", [])]
+    names = [output.ename for output in outputs if output.output_type == "error"]
+    assert "CellTimeoutError" in names and "SyntaxError" in names
+
+
+def test_batched_marker_agrees_with_nbgrader(marked):
+    ps = marked["ps"]
+    stubs = {step: re.sub(SOLUTION, STUB.replace("\n", "\n    "), code) for step, code in solutions(ps).items()}
+    mistakes = dict(case(CASES / "mistakes" / ps / f"{name}.py")[::2] for name in TWO_MISTAKES[ps])
+    for student, answers in {"reference": {}, "untouched": stubs, "mistakes": mistakes}.items():
+        assert by_code(marked["marks"][student], ps) == batched_marks(ps, answers), student
+    assert by_code(marked["marks"]["mistakes"], ps) != code_steps(ps)
+
+
+def test_what_cannot_be_marked_is_named_and_nothing_crashes(marked):
+    said, expected = (
+        marked["said"],
+        {
+            "empty": "the file is empty",
+            "letter": "not a notebook: the file is no JSON",
+            "list": "not a notebook: it has no list of cells",
+            "half": "not a notebook: the file is no JSON",
+            "nobody": "no notebook in the folder",
+            "another": "a notebook of ps",
+            "lesson": "a notebook of no assignment",
+            "two words": "the name of the file is that of the student: letters, digits",
+            "reference": "a second file of reference: the first one was taken",
+        },
+    )
+    at_the_end = said[said.index("Not marked:") :]
+    for student, why in expected.items():
+        assert f"  {student}: {why}" in at_the_end
+    assert marked["marks"].keys() == {"reference", "untouched", "patchwork", "mistakes"}
+    assert "[1/13]" in said and "[13/13]" in said  # progress, a line each
+
+
+def test_no_submission_is_touched(marked):
+    now = {path: path.read_bytes() for path in marked["inbox"].rglob("*") if path.is_file()}
+    assert now == marked["before"]
+
+
+def test_marked_again_only_where_something_changed(marked, capsys):
+    code, said, _ = grade_py(readme_command("grade.py mark", marked["ps"]), marked["folder"], capsys)
+    assert code == 1 and said.count("marked before, not changed since") == 4
+
+
+def test_points_by_hand(marked, capsys):
+    """written.csv holds the answers; points that cannot be are refused, all of them; right ones arrive in marks.csv."""
+    folder = marked["folder"]
+    assert grade_py(readme_command("grade.py written"), folder, capsys)[0] == 0
+    assert grade_py(readme_command("grade.py written"), folder, capsys)[0] == 2  # would overwrite typed points
+    file = folder / "written.csv"
+    text = file.read_text(encoding="utf-8")
+    assert "Because nothing that sees its point is a density." in text
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert {row["student"]: row["points"] for row in rows}["untouched"] == "0.0"
+    for points, code in (("3.5", 2), ("many", 2), ("2.5", 0)):
+        for row in rows:
+            row["points"] = "1" if row["student"] != "reference" else points
+        with open(file, "w", encoding="utf-8", newline="") as out:
+            table = csv.DictWriter(out, rows[0])
+            table.writeheader()
+            table.writerows(rows)
+        assert grade_py(readme_command("grade.py enter"), folder, capsys)[0] == code
+        entered = read_marks(folder)
+        assert entered["reference"]["written"] == ((2.5 if code == 0 else None), 3.0)
+        assert entered["patchwork"]["written"][0] == (1.0 if code == 0 else 0.0)
+
+
+def test_feedback_pages_hold_the_hidden_tests_as_the_readme_warns(marked):
+    run(readme_command("generate_feedback", marked["ps"]), marked["folder"])
+    page = marked["folder"] / "feedback" / "patchwork" / SOURCES[marked["ps"]].parent.name / f"{marked['ps']}.html"
+    assert "_hidden" in page.read_text(encoding="utf-8") and "hidden tests" in README
+
+
+def test_totals_export(marked, capsys):
+    assert grade_py(readme_command("grade.py export"), marked["folder"], capsys)[0] == 0
+    run(readme_command("nbgrader export"), marked["folder"])
+    with open(marked["folder"] / "grades.csv", encoding="utf-8", newline="") as file:
+        totals = {row["student_id"]: float(row["max_score"]) for row in csv.DictReader(file)}
+    assert totals == dict.fromkeys(("reference", "untouched", "patchwork", "mistakes"), 30.0)
+
+
+def test_kernel_that_dies_or_will_not_stop_costs_its_own_step_only(tmp_path):
+    """os._exit in one step, a loop that swallows the interrupt in another: the kernel is started again for the rest."""
+    folder, ps = course_copy(tmp_path), "ps1"
+    run(readme_command("generate_assignment"), folder)
+    RELEASES[ps] = folder / "release" / SOURCES[ps].parent.name / "ps1.ipynb"
+    answers = solutions(ps)
+    answers["weights"] = "import os\nos._exit(1)\n"
+    loop = "while True:\n    try:\n        while True:\n            pass\n    except BaseException:\n        pass\n"
+    answers["match"] = loop
+    (folder / "submitted" / "ps1").mkdir(parents=True)
+    (folder / "submitted" / "ps1" / "ada.ipynb").write_text(submission(ps, answers), encoding="utf-8")
+    run(f"{readme_command('grade.py mark')} --cell-seconds 15", folder)
+    assert by_code(read_marks(folder)["ada"], ps) == {**code_steps(ps), "weights": 0, "match": 0}
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("mark ps9 .", "expected one of ['ps1_layout_and_density', 'ps2_tril', 'ps3_vae_mixture'], got 'ps9'"),
+        ("mark ps1_layout_and_density nowhere", "expected a folder of submissions, got 'nowhere'"),
+        ("mark ps1_layout_and_density .", "has not been released"),
+        ("enter nothing.csv", "nothing.csv"),
+    ],
+)
+def test_a_command_that_cannot_be_is_refused_in_one_sentence(tmp_path, capsys, command, says):
+    code, _, error = grade_py(f"grade.py {command}", course_copy(tmp_path), capsys)
+    assert code == 2 and error.startswith("grade.py: ") and says in error and error.count("\n") == 1
+
+
+# ---- The release
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory):
+    """Each release as generated in two course folders, in the second one twice: three versions of its bytes."""
+    versions = {ps: [] for ps in SOURCES}
+    for times in (1, 2):
+        folder = course_copy(tmp_path_factory.mktemp("release"))
+        for _ in range(times):
+            for ps, path in SOURCES.items():
+                result = grade.course(folder).generate_assignment(path.parent.name, force=True)
+                assert result["success"], result
+                versions[ps].append((folder / "release" / path.parent.name / path.name).read_bytes())
+    return versions
+
+
+def secrets(ps):
+    """Lines of solutions, hidden tests and model answers that stand nowhere in what students may see."""
+    hidden, open_text = [], []
+    for cell in read(ps).cells:
+        info, source = cell.metadata.nbgrader, cell.source
+        if info.solution and cell.cell_type == "markdown":
+            hidden.append(source)
+            continue
+        hidden += HIDDEN.findall(source) + SOLUTION.findall(source)
+        open_text.append(SOLUTION.sub("", HIDDEN.sub("", source)))
+    visible, lines = "\n".join(open_text), {line.strip() for text in hidden for line in text.splitlines()}
+    return sorted(line for line in lines if len(line) > 14 and line not in visible)
+
+
+@pytest.mark.parametrize("ps", SOURCES)
+def test_release_gives_nothing_away(releases, ps):
+    notebook = nbformat.reads(releases[ps][0].decode("utf-8"), as_version=4)
+    text = "\n".join(cell.source for cell in notebook.cells)
+    assert len(secrets(ps)) > 60
+    assert [line for line in secrets(ps) if line in text] == []
+    for word in ("BEGIN SOLUTION", "HIDDEN TESTS", "_hidden", "Rubric", "Model answer"):
+        assert word not in releases[ps][0].decode("utf-8")
+    traces = ("outputs", "execution_count", "attachments")
+    assert [cell.id for cell in notebook.cells if any(cell.get(trace) for trace in traces)] == []
+    assert text.count(STUB.splitlines()[1]) >= text.count("YOUR CODE HERE") == len(code_steps(ps))
+    assert all(cell.source == "YOUR ANSWER HERE" for cell in notebook.cells if grade_id(cell).endswith("-written"))
+
+
+@pytest.mark.parametrize("ps", SOURCES)
+def test_release_is_the_same_to_the_byte(releases, ps):
+    assert len(releases[ps]) == 3 and len(set(releases[ps])) == 1
+
+
+@pytest.mark.parametrize("ps", SOURCES)
+def test_form_of_an_assignment(ps):
+    """6 to 10 steps, partial credit in most, visible and hidden checks, a written question, other seeds in hiding."""
+    cells = [cell for cell in read(ps).cells if cell.metadata.nbgrader.grade]
+    steps = code_steps(ps)
+    assert 6 <= len(steps) + 1 <= 10
+    graded = [step_of(grade_id(cell)) for cell in cells if cell.cell_type == "code"]
+    assert all(graded.count(step) >= 2 for step in steps)
+    assert [cell.cell_type for cell in cells].count("markdown") == 1
+    for cell in cells:
+        if cell.cell_type == "code":
+            assert "HIDDEN TESTS" in cell.source and HIDDEN.sub("", cell.source).strip()
+            hidden = "".join(HIDDEN.findall(cell.source))
+            assert not re.search(r"\bSEED\b|\brng\b|default_rng\(1\)", hidden)
+
+
+# ---- The catalogue
+
+
+def test_catalogue_is_complete():
+    for ps in SOURCES:
+        wrong, right = (sorted((CASES / kind / ps).glob("*.py")) for kind in ("mistakes", "alternatives"))
+        assert len(wrong) >= 12 and len(right) >= 4
+        assert {case(path)[0] for path in wrong} == code_steps(ps).keys()  # every step is tried
+
+
+@pytest.mark.parametrize(("ps", "path"), catalogue("*"))
+def test_case_holds_imports_and_one_function(ps, path):
+    """The one of its step: so it cannot reach another step, and need not be tried against it."""
+    step, _, code = case(path)
+    kinds = [type(node) for node in ast.parse(code).body[1:]]
+    assert kinds.count(ast.FunctionDef) == 1 and set(kinds) <= {ast.FunctionDef, ast.Import, ast.ImportFrom}
+    assert re.findall(r"^def (\w+)", code, re.M) == re.findall(r"^def (\w+)", solutions(ps)[step], re.M)
+
+
+@pytest.mark.parametrize("ps", SOURCES)
+def test_reference_gets_full_marks_in_the_batch(ps):
+    assert batched_marks(ps, {}) == code_steps(ps)
+
+
+# The first is marked on the reports that students see, and says so; the second on other data of the same structure.
+KNOWN = {"ps1-diagnose-1", "ps2-choose-1"}
+
+
+@pytest.mark.parametrize("ps", SOURCES)
+def test_parrot_passes_what_is_seen_and_gets_nothing(ps):
+    """Answers that know the visible checks by heart and nothing else: every hidden check has to notice."""
+    seen = {}
+
+    def learning(function):
+        def answer(*args, **kwargs):
+            seen[function.__name__, repr((args, kwargs))] = seen[function.__name__] = function(*args, **kwargs)
+            return seen[function.__name__]
+
+        return answer
+
+    def parrot(function):
+        return lambda *args, **kwargs: seen.get((function.__name__, repr((args, kwargs))), seen[function.__name__])
+
+    def earned(wrap, visible_only):
+        namespace, passed = {"__name__": "__main__"}, set()
+        for cell in read(ps).cells:
+            if cell.cell_type != "code" or step_of(grade_id(cell)) in TRAINS:
+                continue
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
+                exec(HIDDEN.sub("", cell.source) if visible_only else cell.source, namespace)
+                passed.add(grade_id(cell))
+            if cell.metadata.nbgrader.solution:
+                name = re.search(r"^def (\w+)", cell.source, re.M)[1]
+                namespace[name] = wrap(namespace[name])
+        return {grade_id(c) for c in read(ps).cells if c.metadata.nbgrader.grade and grade_id(c) in passed}
+
+    assert len(earned(learning, visible_only=True)) >= 12
+    assert earned(parrot, visible_only=False) <= KNOWN
+
+
+@pytest.mark.parametrize(("ps", "path"), catalogue("mistakes"))
+def test_mistake_loses_its_step_and_nothing_else(ps, path):
+    step, keeps, code = case(path)
+    assert keeps < code_steps(ps)[step]
+    slow = TRAINS - {step}
+    assert batched_marks(ps, {step: code}, slow) == without({**code_steps(ps), step: keeps}, slow)
+
+
+@pytest.mark.parametrize(("ps", "path"), catalogue("alternatives"))
+def test_other_right_answer_gets_full_marks(ps, path):
+    step, keeps, code = case(path)
+    assert keeps is None
+    slow = TRAINS - {step}
+    assert batched_marks(ps, {step: code}, slow) == without(code_steps(ps), slow)
+
+
+def test_order_taught_in_assignment_2_is_tfps():
+    import tensorflow_probability as tfp
+
+    namespace = {"np": np}
+    exec(solutions("ps2")["fill"] + "\n" + solutions("ps2")["unfill"], namespace)
+    for size in (1, 3, 10, 36):
+        numbers = np.random.default_rng(size).normal(size=(2, size))
+        matrix = tfp.bijectors.FillTriangular()(numbers).numpy()
+        np.testing.assert_array_equal(namespace["fill_triangular"](numbers), matrix)
+        np.testing.assert_array_equal(namespace["unfill_triangular"](matrix), numbers)
+
+
+def test_learners_do_not_get_nbgrader():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    others = json.dumps([project["project"]["dependencies"], project["dependency-groups"]["dev"]])
+    assert "nbgrader" not in others and "nbgrader" in json.dumps(project["dependency-groups"]["classroom"])
+    assert "nbgrader" not in (ROOT / "environment.yml").read_text(encoding="utf-8")
