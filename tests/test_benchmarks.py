@@ -56,7 +56,7 @@ def test_fit_vs_em_runs_on_a_users_file(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["x", "--data", str(tmp_path / "rows.npz"), "--components", "2", "--passes", "20"])
     fit_vs_em.main()
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert result["rows"] == 2000 and result["gradient_held_out"] > result["em_held_out"] - 0.05
+    assert result["rows"] == 2000 and abs(result["gradient_held_out"] - result["em_held_out"]) < 0.2
 
 
 def test_density_step_times_the_same_density():
