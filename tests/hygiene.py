@@ -10,6 +10,11 @@ def _text(value):
     return "".join(value) if isinstance(value, list) else (value or "")
 
 
+def _png(data):
+    """The PNG of an output or an attachment as stored text, however its lines are broken; "" where it has none."""
+    return _text((data or {}).get("image/png")).replace("\n", "")
+
+
 def _tags(cell):
     return set(cell.get("metadata", {}).get("tags", []))
 
@@ -42,16 +47,11 @@ def problems(notebook, size=0):
         found.append("no cell tagged 'parameters'")
     if size > MAX_BYTES:
         found.append(f"{size} bytes, more than {MAX_BYTES:.0f}")
-    pictures = [
-        _text(output["data"]["image/png"]).replace("\n", "")
-        for cell in code
-        for output in cell.get("outputs", [])
-        if "image/png" in (output.get("data") or {})
-    ]
+    pictures = {_png(output.get("data")) for cell in code for output in cell.get("outputs", [])} - {""}
     for index, cell in enumerate(cells):
         where = f"cell {index}"
         for name, attachment in cell.get("attachments", {}).items():
-            if _text(attachment.get("image/png")).replace("\n", "") not in pictures:
+            if _png(attachment) not in pictures:
                 found.append(f"{where}: the attachment {name} is none of this notebook's own pictures")
         if re.search(r"!\[\s*\]\(", _text(cell["source"])):
             found.append(f"{where}: a picture without a text alternative")

@@ -44,6 +44,7 @@ README = (COURSE / "README.md").read_text(encoding="utf-8")
 sys.path.insert(0, str(COURSE))
 
 import grade  # noqa: E402  the teacher's script
+from grade import step_of  # noqa: E402
 
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
 HIDDEN = re.compile(r"### BEGIN HIDDEN TESTS\n(.*?)### END HIDDEN TESTS", re.S)
@@ -62,11 +63,6 @@ def read(ps):
 
 def grade_id(cell):
     return cell.metadata.get("nbgrader", {}).get("grade_id")
-
-
-def step_of(name):
-    """ps1-split-2 -> split."""
-    return re.fullmatch(r"ps\d-(.+?)(-\d+)?", name)[1]
 
 
 def code_steps(ps):
@@ -113,12 +109,8 @@ def batched_marks(ps, answers, leave_out=()):
             continue
         source = answers.get(step, cell.source) if info.solution else cell.source
         name = f"<{ps} cell {number} {abs(hash(source))}>"
-        linecache.cache[name] = (
-            len(source),
-            None,
-            source.splitlines(keepends=True),
-            name,
-        )  # tf.function reads it
+        # tf.function reads it
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
         try:
             silence = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
             with silence[0], silence[1], warnings.catch_warnings():
@@ -363,10 +355,7 @@ def test_points_by_hand(marked, capsys):
     for points, code in (("3.5", 2), ("many", 2), ("2.5", 0)):
         for row in rows:
             row["points"] = "1" if row["student"] != "reference" else points
-        with open(file, "w", encoding="utf-8", newline="") as out:
-            table = csv.DictWriter(out, rows[0])
-            table.writeheader()
-            table.writerows(rows)
+        grade.write_csv(file, rows, rows[0])
         assert grade_py(readme_command("grade.py enter"), folder, capsys)[0] == code
         entered = read_marks(folder)
         assert entered["reference"]["written"] == ((2.5 if code == 0 else None), 3.0)

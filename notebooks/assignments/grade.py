@@ -316,6 +316,11 @@ def _grades(gradebook, assignment):
                     yield submission.student_id, name, grade
 
 
+def _given(grade):
+    """The points of a graded cell, those given by hand before those of its tests; None where there are none yet."""
+    return grade.auto_score if grade.manual_score is None else grade.manual_score
+
+
 def marks(api, assignment=None):
     """Rows {student, assignment, step, points, of}, one a step; points are "" until a step is marked by hand."""
     table = {}
@@ -324,7 +329,7 @@ def marks(api, assignment=None):
             key = (student, name, step_of(grade.name))
             row = table.setdefault(key, {**dict(zip(COLUMNS, key, strict=False)), "points": 0.0, "of": 0.0})
             row["of"] += grade.max_score
-            given = grade.auto_score if grade.manual_score is None else grade.manual_score
+            given = _given(grade)
             row["points"] = "" if given is None or row["points"] == "" else row["points"] + given
     return list(table.values())
 
@@ -338,7 +343,7 @@ def written(api, assignment=None):
                 continue
             file = Path(api.coursedir.root) / "autograded" / student / name / f"{grade.notebook.name}.ipynb"
             cells = steps_of(nbformat.read(file, as_version=4)) if file.exists() else {}
-            given = grade.auto_score if grade.manual_score is None else grade.manual_score
+            given = _given(grade)
             values = student, name, step_of(grade.name), "" if given is None else given, grade.max_score
             rows.append(
                 {**dict(zip(COLUMNS, values, strict=True)), "answer": getattr(cells.get(grade.name), "source", "")}

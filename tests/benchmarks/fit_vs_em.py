@@ -82,9 +82,8 @@ def fit_gradients(train, test, k, target, passes, seed=0, batch=1000):
     spread = np.where(spread > 0, spread, 1)
     rows = ((train - centre) / spread).astype(np.float32)
     held_out = ((test - centre) / spread).astype(np.float32)
-    shift = float(
-        np.log(spread.astype(np.float64)).sum()
-    )  # log density of the raw rows: that of the divided ones minus this
+    # the log density of the raw rows is that of the divided ones minus this
+    shift = float(np.log(spread.astype(np.float64)).sum())
     batch = min(batch, max(1, len(rows) // 50))  # at least fifty steps a pass
     layout = MixtureLayout(k, d, "tril")
     # Two starts: one covariance at many sizes, and means far apart. The likelier one is taken.
