@@ -5,6 +5,9 @@ import re
 MAX_BYTES = 1.5 * 2**20
 ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|Users|tmp|mnt|content|work)/[\w./-]+|\b[A-Z]:\\\\?Users\b")
 
+# What the last line of a cell leaves behind by accident, such as a loss: fifteen digits that no other machine repeats.
+UNROUNDED = re.compile(r"(?:np\.float\d+\()?-?\d+\.\d{7,}(?:e[+-]?\d+)?\)?")
+
 
 def _text(value):
     return "".join(value) if isinstance(value, list) else (value or "")
@@ -60,6 +63,10 @@ def problems(notebook, size=0):
             texts += _output_texts(output)
             if output.get("name") == "stderr":
                 found.append(f"{where}: error-stream text: {_text(output.get('text')).strip()[:60]!r}")
+            if "nbval-ignore-output" not in _tags(cell) and UNROUNDED.fullmatch(
+                _text((output.get("data") or {}).get("text/plain"))
+            ):
+                found.append(f"{where}: a bare unrounded number, which differs between machines")
             if output["output_type"] == "error" and "raises-exception" not in _tags(cell):
                 found.append(f"{where}: a traceback without the tag raises-exception")
             for mime in output.get("data") or {}:

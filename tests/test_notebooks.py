@@ -111,6 +111,11 @@ def path_in_output(notebook):
     notebook["cells"][2]["outputs"].append({"output_type": "stream", "name": "stdout", "text": [text]})
 
 
+def unrounded(notebook):
+    result = {"output_type": "execute_result", "data": {"text/plain": "157.64524841308594"}, "metadata": {}}
+    notebook["cells"][2]["outputs"].append(result)
+
+
 def test_a_good_notebook_has_no_problems():
     assert problems(copy.deepcopy(GOOD), 1000) == []
 
@@ -130,6 +135,7 @@ def test_a_good_notebook_has_no_problems():
         (planned_error_missing, "nothing was raised"),
         (path_in_prose, "path of somebody's machine"),
         (path_in_output, "path of somebody's machine"),
+        (unrounded, "unrounded"),
     ],
 )
 def test_each_rule_can_fail(spoil, says):
