@@ -3,8 +3,12 @@
 Importing this module sets Matplotlib's style for the session. Arguments may be NumPy arrays or TensorFlow tensors.
 """
 
+import base64
+import html
 import io
+import traceback
 
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
@@ -52,6 +56,47 @@ def show(fig, alt):
     # 256 colours are enough for a figure and make the stored notebook a third of its size.
     Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, format="png", optimize=True)
     display({"image/png": file.getvalue(), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
+
+
+def live(draw, **controls):
+    """Widgets and the figure that follows them: a panel to end a cell with.
+
+    `plotting.show(*draw(...))` puts the same figure, at one setting, where no kernel runs: a page, a stored notebook.
+
+    Args:
+      draw: function of the controls' values, by name, to a Matplotlib figure and its text alternative.
+      controls: ipywidgets with a `value` and a description. A slider whose figure takes its time wants
+        `continuous_update=False`: it is drawn again when the slider rests.
+
+    Returns:
+      An ipywidgets.VBox: the controls, one above the other, and the picture.
+
+    Raises:
+      Whatever `draw` raises at the first values. Later, when a control moves, the traceback also takes the picture's
+      place: where widgets live, nobody else would show it.
+    """
+    picture = ipywidgets.HTML()
+
+    def redraw(_=None):
+        try:
+            fig, alt = draw(**{name: control.value for name, control in controls.items()})
+            file = io.BytesIO()
+            fig.savefig(file, format="png", facecolor="white", pil_kwargs={"compress_level": 1})
+            plt.close(fig)
+            source = base64.b64encode(file.getvalue()).decode()
+            picture.value = (
+                f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{source}" style="max-width: 100%">'
+            )
+        except Exception:
+            picture.value = f'<pre role="alert" style="color: #B00020">{html.escape(traceback.format_exc())}</pre>'
+            raise
+
+    redraw()
+    for control in controls.values():
+        control.style.description_width = "12em"
+        control.layout.width, control.layout.max_width = "36em", "100%"
+        control.observe(redraw, "value")
+    return ipywidgets.VBox([*controls.values(), picture])
 
 
 def panels(rows=1, columns=1, size=(4.0, 3.4), share=True, titles=()):

@@ -48,6 +48,8 @@ def problems(notebook, size=0):
         found.append(f"not executed once, top to bottom: execution counts {counts}")
     if not any("parameters" in _tags(cell) for cell in code):
         found.append("no cell tagged 'parameters'")
+    if "widgets" in notebook.get("metadata", {}):
+        found.append("the state of widgets, dead without their kernel; clear it")
     if size > MAX_BYTES:
         found.append(f"{size} bytes, more than {MAX_BYTES:.0f}")
     pictures = {_png(output.get("data")) for cell in code for output in cell.get("outputs", [])} - {""}
@@ -72,6 +74,8 @@ def problems(notebook, size=0):
             for mime in output.get("data") or {}:
                 if mime == "image/svg+xml":
                     found.append(f"{where}: an SVG, which is compared to the byte; use PNG")
+                elif "widget" in mime:
+                    found.append(f"{where}: a panel's output, dead without its kernel; clear it, its figure follows")
                 elif mime.startswith("image/") and not output.get("metadata", {}).get(mime, {}).get("alt", "").strip():
                     found.append(f"{where}: a picture without a text alternative")
         for text in texts:

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -136,6 +137,41 @@ def test_every_picture_carries_its_text_alternative(monkeypatch):
     assert bundle["image/png"].startswith(b"\x89PNG") and bundle["text/plain"] == "An empty panel."
     assert options["metadata"] == {"image/png": {"alt": "An empty panel."}}
     assert not plt.fignum_exists(fig.number)
+
+
+def drawing(height, kind="line"):
+    if height > 5:
+        raise OverflowError(f"{height} is <too high>")
+    fig, ax = plt.subplots()
+    ax.plot([0, height])
+    return fig, f'A "{kind}" to {height}.'
+
+
+def test_a_panel_follows_each_of_its_controls():
+    plt.close("all")
+    controls = {"height": ipywidgets.IntSlider(2, 0, 9), "kind": ipywidgets.ToggleButtons(options=["line", "curve"])}
+    panel = plotting.live(drawing, **controls)
+    picture = panel.children[-1]
+    assert panel.children[:-1] == tuple(controls.values())
+    seen = [picture.value]
+    assert 'alt="A &quot;line&quot; to 2."' in seen[0] and "data:image/png;base64,iVBOR" in seen[0]
+    controls["height"].value = 4
+    assert 'alt="A &quot;line&quot; to 4."' in picture.value
+    controls["kind"].value = "curve"
+    assert 'alt="A &quot;curve&quot; to 4."' in picture.value
+    assert plt.get_fignums() == []  # nothing is left open, however often it moves
+
+
+def test_a_panel_shows_the_error_of_its_callback_and_recovers():
+    with pytest.raises(OverflowError):
+        plotting.live(drawing, height=ipywidgets.IntSlider(7, 0, 9))
+    slider = ipywidgets.IntSlider(2, 0, 9)
+    picture = plotting.live(drawing, height=slider).children[-1]
+    with pytest.raises(OverflowError):
+        slider.value = 7
+    assert 'role="alert"' in picture.value and "OverflowError: 7 is &lt;too high&gt;" in picture.value
+    slider.value = 3
+    assert "to 3." in picture.value and "alert" not in picture.value
 
 
 def test_the_strip_names_every_part():

@@ -47,6 +47,7 @@ PICTURE = {
 }
 ERROR = {"output_type": "error", "ename": "ValueError", "evalue": "no", "traceback": ["ValueError: no"]}
 GOOD = {
+    "metadata": {},
     "cells": [
         {
             "cell_type": "markdown",
@@ -57,7 +58,7 @@ GOOD = {
         code("SEED = 1", 1, tags=["parameters"]),
         code("plot()", 2, [PICTURE]),
         code("mistake()", 3, [ERROR], ["raises-exception"]),
-    ]
+    ],
 }
 
 
@@ -111,6 +112,15 @@ def path_in_output(notebook):
     notebook["cells"][2]["outputs"].append({"output_type": "stream", "name": "stdout", "text": [text]})
 
 
+def dead_panel(notebook):
+    view = {"text/plain": "VBox()", "application/vnd.jupyter.widget-view+json": {"model_id": "a"}}
+    notebook["cells"][2]["outputs"].append({"output_type": "execute_result", "data": view, "metadata": {}})
+
+
+def state_of_widgets(notebook):
+    notebook["metadata"]["widgets"] = {"application/vnd.jupyter.widget-state+json": {}}
+
+
 def unrounded(notebook):
     result = {"output_type": "execute_result", "data": {"text/plain": "157.64524841308594"}, "metadata": {}}
     notebook["cells"][2]["outputs"].append(result)
@@ -136,6 +146,8 @@ def test_a_good_notebook_has_no_problems():
         (path_in_prose, "path of somebody's machine"),
         (path_in_output, "path of somebody's machine"),
         (unrounded, "unrounded"),
+        (dead_panel, "dead without its kernel"),
+        (state_of_widgets, "dead without their kernel"),
     ],
 )
 def test_each_rule_can_fail(spoil, says):
