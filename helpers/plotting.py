@@ -4,6 +4,7 @@ Importing this module sets Matplotlib's style for the session. Arguments may be 
 """
 
 import base64
+import gc
 import html
 import io
 import traceback
@@ -92,6 +93,11 @@ def live(draw, /, **controls):
             raise
 
     redraw()
+    # Each figure leaves cycles behind, so Python looks for garbage every few moves, and to look through what a notebook
+    # has built by now can take it a second. What is alive here is left out of that, until the next panel is made.
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
     for control in controls.values():
         control.style.description_width = "12em"
         control.layout.width, control.layout.max_width = "32em", "100%"

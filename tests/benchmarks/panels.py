@@ -14,7 +14,7 @@ import nbformat
 from nbclient import NotebookClient
 
 MOVES = 12
-# Runs in the notebook's kernel, after a panel: `_` is the panel.
+# Runs in the notebook's kernel, after a panel, which is then the last output.
 MEASURE = f"""
 def _measure(panel):
     import json, statistics, time
@@ -36,7 +36,7 @@ def _measure(panel):
         print(json.dumps([control.description, len(milliseconds), median, slowest]))
 
 
-_measure(_)
+_measure(Out[max(Out)])
 """
 
 
