@@ -5,13 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
+from nbclient.exceptions import CellExecutionError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "benchmarks"))
 
 import density_step  # noqa: E402
 import fit_vs_em  # noqa: E402
+import panels  # noqa: E402
 
 ROWS = np.random.default_rng(0).normal(size=(300, 3))
 
@@ -72,3 +75,36 @@ def test_peak_memory_is_that_of_the_child_and_not_of_its_parent():
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     before, after = map(float, child.stdout.split())
     assert before < density_step.peak_mib() / 2 and 290 < after - before < 400
+
+
+PANEL = """
+from helpers import plotting
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+
+
+def draw(height, kind):
+    assert height < {limit}
+    return plt.figure(figsize=(1, 1)), "Nothing."
+
+
+plotting.live(
+    draw,
+    height=widgets.FloatSlider(0.5, min=0, max=1, step=0.25, description="height"),
+    kind=widgets.ToggleButtons(options=["a", "b"], description="kind"),
+)
+"""
+
+
+@pytest.mark.parametrize("limit", [2, 1])
+def test_panels_are_moved_through_all_their_values_and_an_error_ends_the_run(tmp_path, limit):
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell(PANEL.format(limit=limit), metadata={"tags": ["widget"]})]
+    nbformat.write(notebook, tmp_path / "panel.ipynb")
+    if limit == 1:
+        with pytest.raises(CellExecutionError, match="AssertionError"):
+            panels.measure(tmp_path / "panel.ipynb")
+    else:
+        rows = panels.measure(tmp_path / "panel.ipynb")
+        assert [row[:2] for row in rows] == [["height", 6], ["kind", 2]]
+        assert all(0 < median <= slowest for _, _, median, slowest in rows)

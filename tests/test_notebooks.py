@@ -11,6 +11,10 @@ import pytest
 from hygiene import MAX_BYTES, problems
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "docs"))
+
+from pictures import finished_pictures  # noqa: E402
+
 GENERATED = {".ipynb_checkpoints", "release", "submitted", "copies", "autograded", "feedback"}
 NOTEBOOKS = sorted(path for path in (ROOT / "notebooks").rglob("*.ipynb") if not GENERATED & {*path.parts})
 
@@ -28,6 +32,15 @@ def test_stored_notebook(path):
     if path.name[0].isdigit():  # a lesson, which opens with its finished picture
         opening = notebook["cells"][0]
         assert "](attachment:finished.png)" in "".join(opening["source"]) and "finished.png" in opening["attachments"]
+
+
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.name[0].isdigit()], ids=lambda path: path.name)
+def test_readme_shows_the_finished_picture_as_it_is(path):
+    """After a lesson was run anew: uv run python docs/pictures.py."""
+    (stored,) = finished_pictures(path).values()
+    kept = ROOT / "docs" / "pictures" / f"{path.stem}.png"
+    assert kept.read_bytes() == stored
+    assert f"](docs/pictures/{kept.name})" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def code(source, count, outputs=(), tags=()):
