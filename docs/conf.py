@@ -1,4 +1,4 @@
-"""The site: `uv run --group docs sphinx-build -W docs build/site`, offline. No notebook is run, its stored outputs are shown."""
+"""The site: `uv run --group docs sphinx-build -W docs build/site`, offline. No notebook is run, stored outputs are shown."""
 
 import os
 import sys
@@ -14,8 +14,9 @@ from helpers import runtime  # noqa: E402
 runtime.quiet_import()  # autodoc imports the helpers, and they TensorFlow
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-# Where the course lives, the only place that says so: with it every lesson gets its buttons to Binder, Colab and the source.
-repository_url = (os.environ.get("REPOSITORY_URL") or PROJECT.get("urls", {}).get("Repository", "")).rstrip("/")
+# Where the course lives; with an address every lesson gets its buttons to Binder, Colab and the source.
+# The environment's word, even an empty one, goes before that of pyproject.toml.
+repository_url = os.environ.get("REPOSITORY_URL", PROJECT.get("urls", {}).get("Repository", "")).rstrip("/")
 
 project = html_title = "Mixtures of multivariate normals"
 version = PROJECT["version"]
@@ -46,6 +47,7 @@ html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {
     "use_download_button": False,  # it would hand out the copy, whose pictures and panels are gone
+    "navbar_persistent": [],  # the sidebar has the search already
     "show_toc_level": 2,
     "footer_content_items": ["extra-footer.html"],
     "extra_footer": "Code MIT, text CC BY 4.0, the penguin table CC0.",

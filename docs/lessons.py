@@ -1,7 +1,7 @@
-"""A Sphinx extension that brings the course to the site: notebooks, teacher's page and pieces of the README, at build time.
+"""A Sphinx extension that brings notebooks, teacher's page and pieces of the README to the site, at build time.
 
-The copies lie in docs/notebooks, under the paths that their originals have in the repository, so that links between them and
-the theme's addresses for Binder and Colab hold as they are. Neither they nor docs/generated are kept in git.
+The copies lie in docs/notebooks, under the paths that their originals have in the repository, so that links between them
+and the theme's addresses for Binder and Colab hold as they are. Neither they nor docs/generated are kept in git.
 """
 
 import base64
@@ -18,9 +18,13 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 # A notebook, what its readers are asked, and how long it takes: a row of the map in the README.
-ROW = re.compile(r"^\| \[(?P<title>.+?)\]\((?P<path>notebooks/.+?\.ipynb)\) \| (?P<question>.+?) \| (?P<minutes>\d+) \|$", re.M)
+ROW = re.compile(
+    r"^\| \[(?P<title>.+?)\]\((?P<path>notebooks/.+?\.ipynb)\) \| (?P<question>.+?) \| (?P<minutes>\d+) \|$", re.M
+)
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-LIVE = "*The sliders of this cell are live in JupyterLab, Binder or Colab. The picture below shows them at one setting.*"
+LIVE = (
+    "*The sliders of this cell are live in JupyterLab, Binder or Colab. The picture below shows them at one setting.*"
+)
 PROMPTS = {"solution": "a solution", "widget": "the code of the sliders", "colab": "the cell that sets Colab up"}
 
 
@@ -54,7 +58,9 @@ def mended_links(text, folder, repository_url=""):
             return f"[{words}]({up}/index.md)"
         if path.startswith("helpers/"):
             return f"[{words}]({up}/helpers.md#{PurePosixPath(path).stem})"
-        return f"[{words}]({repository_url}/blob/HEAD/{path}{'#' * bool(fragment)}{fragment})" if repository_url else words
+        return (
+            f"[{words}]({repository_url}/blob/HEAD/{path}{'#' * bool(fragment)}{fragment})" if repository_url else words
+        )
 
     return LINK.sub(mended, text)
 
