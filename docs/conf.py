@@ -1,4 +1,4 @@
-"""The site: `uv run --group docs sphinx-build -W docs build/site`, offline. No notebook is run, stored outputs are shown."""
+"""The site: `uv run --group docs sphinx-build -W docs build/site`, offline, no notebook is run."""
 
 import os
 import sys
@@ -41,9 +41,11 @@ mathjax3_config = {"tex": {"packages": {"[-]": ["noundefined", "noerrors"]}}, "o
 html_theme = "sphinx_book_theme"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_favicon = "_static/favicon.svg"
 html_context = {"default_mode": "auto"}  # light or dark as the reader's system is; without it the theme logs an error
 html_copy_source = False
+html_use_index = html_domain_indices = False  # the search finds the same
 html_show_sphinx = False
 html_theme_options = {
     "use_download_button": False,  # it would hand out the copy, whose pictures and panels are gone

@@ -1,6 +1,6 @@
 """A Sphinx extension that brings notebooks, teacher's page and pieces of the README to the site, at build time.
 
-The copies lie in docs/notebooks, under the paths that their originals have in the repository, so that links between them
+The copies lie in docs/notebooks, under the paths that their originals have in the repository, so that their links
 and the theme's addresses for Binder and Colab hold as they are. Neither they nor docs/generated are kept in git.
 """
 
