@@ -69,7 +69,7 @@ def live(draw, **controls):
         `continuous_update=False`: it is drawn again when the slider rests.
 
     Returns:
-      An ipywidgets.VBox: the controls, one above the other, and the picture.
+      An ipywidgets.Box: the controls, and below them the picture.
 
     Raises:
       Whatever `draw` raises at the first values. Later, when a control moves, the traceback also takes the picture's
@@ -94,9 +94,11 @@ def live(draw, **controls):
     redraw()
     for control in controls.values():
         control.style.description_width = "12em"
-        control.layout.width, control.layout.max_width = "36em", "100%"
+        control.layout.width, control.layout.max_width = "32em", "100%"
         control.observe(redraw, "value")
-    return ipywidgets.VBox([*controls.values(), picture])
+    picture.layout.width = "100%"  # below the controls, which stand side by side where there is room
+    flow = ipywidgets.Layout(display="flex", flex_flow="row wrap")
+    return ipywidgets.Box([*controls.values(), picture], layout=flow)
 
 
 def panels(rows=1, columns=1, size=(4.0, 3.4), share=True, titles=()):
