@@ -22,9 +22,7 @@ ROW = re.compile(
     r"^\| \[(?P<title>.+?)\]\((?P<path>notebooks/.+?\.ipynb)\) \| (?P<question>.+?) \| (?P<minutes>\d+) \|$", re.M
 )
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-LIVE = (
-    "*The sliders of this cell are live in JupyterLab, Binder or Colab. The picture below shows them at one setting.*"
-)
+LIVE = "*Sliders stand here, live in JupyterLab, Binder or Colab. The picture below shows them at one setting.*"
 PROMPTS = {"solution": "a solution", "widget": "the code of the sliders", "colab": "the cell that sets Colab up"}
 
 

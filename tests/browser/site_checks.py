@@ -145,7 +145,9 @@ def problems(browser, origin, name):
     found["pictures"] = page.evaluate(PICTURES)
     found["light"] = accessibility_problems(page)
     page.emulate_media(color_scheme="dark")
-    found["dark"] = accessibility_problems(page, ["cat.color"])  # nothing else is other than in light
+    found["dark"] = accessibility_problems(
+        page, ["color-contrast", "link-in-text-block"]
+    )  # nothing else is other than in light
     page.set_viewport_size({"width": 390, "height": 844})
     page.evaluate("() => new Promise(requestAnimationFrame)")  # the page has heard of it
     width, screen = page.evaluate(WIDTH)

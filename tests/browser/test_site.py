@@ -179,7 +179,7 @@ def test_pages_that_are_no_notebooks_have_their_source_too(builds):
 def test_no_notebook_is_run_and_a_panel_is_no_dead_output(builds):
     page = text_of(builds[1], LESSONS[0])
     assert "holds: this text is stored, and no run would print it" in page
-    assert "The sliders of this cell are live" in page and "Show the code of the sliders" in page
+    assert "Sliders stand here, live in JupyterLab, Binder or Colab." in page and "Show the code of the sliders" in page
     assert "widget-view" not in page and "widget-state" not in page
     assert 'href="../helpers.html#layout"' in page and f'href="{ADDRESS}/blob/HEAD/environment.yml"' in page
 
