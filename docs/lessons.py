@@ -97,7 +97,6 @@ def for_the_site(notebook, stem, repository_url=""):
         if "outputs" in cell:
             cell["outputs"] = [output for output in cell["outputs"] if WIDGET_VIEW not in output.get("data", {})]
         if "widget" in tags:
-            cell["outputs"] = []
             tags.append("hide-input")
             cells.append({"cell_type": "markdown", "id": f"live-{len(cells)}", "metadata": {}, "source": LIVE})
         for tag in PROMPTS.keys() & {*tags}:

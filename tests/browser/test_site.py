@@ -211,7 +211,7 @@ PAGE = """<!doctype html><html lang="en"><head><title>Page</title>
 <img alt="A dot." src="{dot}">{extra}</main></body></html>"""
 DOT = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 BROKEN = {
-    "status": ('<script src="missing.js"></script>', "loading", "404"),
+    "status": ('<script src="missing.js"></script>', "loading", "status: 404"),
     "script": ("<script>throw new Error('no')</script>", "loading", "script: no"),
     "console": ("<script>console.error('no')</script>", "loading", "console: no"),
     "outside script": ('<script src="https://example.com/a.js"></script>', "origin", "https://example.com/a.js"),
@@ -234,6 +234,7 @@ BROKEN = {
         "pictures",
         "no text alternative",
     ),
+    "name for an alternative": (f'<img alt="a.png" src="{DOT}">', "pictures", "no text alternative"),
     "broken picture": ('<img alt="None." src="data:image/png;base64,AAAA">', "pictures", "no picture"),
     "dead page": ('<a href="other.html">Other</a>', "links", "no such page: other.html"),
     "dead place": ('<a href="page.html#nowhere">Other</a>', "links", "no such place: page.html#nowhere"),
