@@ -58,7 +58,7 @@ def show(fig, alt):
     display({"image/png": file.getvalue(), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
 
 
-def live(draw, **controls):
+def live(draw, /, **controls):
     """Widgets and the figure that follows them: a panel to end a cell with.
 
     `plotting.show(*draw(...))` puts the same figure, at one setting, where no kernel runs: a page, a stored notebook.
