@@ -36,7 +36,8 @@ UNTYPESET = r"""() => {
 # Every picture of the site says something, so none may have an empty alternative; the theme shows no logo.
 # Sphinx makes the file's name the alternative of a picture that has none.
 PICTURES = r"""() => [...document.images].flatMap(image => [
-    ...(image.alt.trim() && !/\.(png|jpe?g|gif|svg)$/.test(image.alt) ? [] : [`no text alternative: ${image.getAttribute("src")}`]),
+    ...(image.alt.trim() && !/\.(png|jpe?g|gif|svg)$/.test(image.alt)
+        ? [] : [`no text alternative: ${image.getAttribute("src")}`]),
     ...(image.naturalWidth ? [] : [`no picture: ${image.getAttribute("src")}`]),
 ])"""
 
