@@ -12,18 +12,18 @@ import numpy as np
 class MixtureSample(NamedTuple):
     """Points drawn from a mixture whose truth is known."""
 
-    x: np.ndarray  # [N, D] float32
-    component: np.ndarray  # [N] int, which component each point came from
-    weights: np.ndarray  # [K], sum 1
-    loc: np.ndarray  # [K, D]
-    covariance: np.ndarray  # [K, D, D]
+    x: np.ndarray  #: [N, D] float32
+    component: np.ndarray  #: [N] int, which component each point came from
+    weights: np.ndarray  #: [K], sum 1
+    loc: np.ndarray  #: [K, D]
+    covariance: np.ndarray  #: [K, D, D]
 
 
 class Penguins(NamedTuple):
     """Bills of penguins of the Palmer Archipelago."""
 
-    x: np.ndarray  # [N, 2] float32: bill length, bill depth, both in mm
-    species: np.ndarray  # [N] int, an index into species_names
+    x: np.ndarray  #: [N, 2] float32: bill length, bill depth, both in mm
+    species: np.ndarray  #: [N] int, an index into species_names
     species_names: tuple
     feature_names: tuple
 
@@ -31,12 +31,12 @@ class Penguins(NamedTuple):
 class Images(NamedTuple):
     """Grey images whose pixels count dark points: each lies between 0 and total_count."""
 
-    x_train: np.ndarray  # [N, pixels] float32, whole numbers
-    y_train: np.ndarray  # [N] int, what the picture shows
-    x_test: np.ndarray  # [M, pixels] float32
-    y_test: np.ndarray  # [M] int
-    total_count: int  # of points in a pixel
-    shape: tuple  # of a picture: rows, columns
+    x_train: np.ndarray  #: [N, pixels] float32, whole numbers
+    y_train: np.ndarray  #: [N] int, what the picture shows
+    x_test: np.ndarray  #: [M, pixels] float32
+    y_test: np.ndarray  #: [M] int
+    total_count: int  #: of points in a pixel
+    shape: tuple  #: of a picture: rows, columns
 
 
 def sample_mixture(n, weights, loc, covariance, seed=0):
@@ -135,8 +135,8 @@ def penguins():
 class Photographs(NamedTuple):
     """Two photographs in grey, 427 by 640 pixels, 0 (black) to 1 (white)."""
 
-    china: np.ndarray  # float64: a pagoda above a lake, trees
-    flower: np.ndarray  # float64: a dahlia in front of dark leaves
+    china: np.ndarray  #: float64: a pagoda above a lake, trees
+    flower: np.ndarray  #: float64: a dahlia in front of dark leaves
 
 
 def photographs():

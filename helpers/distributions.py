@@ -16,8 +16,8 @@ class FastMultivariateNormalTriL(tfd.MultivariateNormalTriL):
 
     TFP solves one small triangular system for every pair of a point and a component; the gradient then holds a
     [D, D] matrix for each pair. Here each factor L is inverted once, P = L^-1, and all sample axes become rows of one
-    matrix product with it: log N(x) = -|P (x - loc)|^2 / 2 - log det L - D/2 log 2 pi. Nothing larger than
-    [batch, samples, D] is ever held.
+    matrix product with it: `log N(x) = -|P (x - loc)|^2 / 2 - log det L - D/2 log 2 pi`. Nothing larger
+    than [batch, samples, D] is ever held.
 
     Values and gradients agree with TFP's to rounding, to every order, for all batch and sample shapes that broadcast.
     Sampling, moments and divergences are inherited.

@@ -1,6 +1,6 @@
 """The parameter layout: a mixture of multivariate normals as one flat vector of real numbers.
 
-    [ logits (K) | loc, covariance numbers of component 0 | loc, covariance numbers of component 1 | ... ]
+    `[ logits (K) | loc, covariance numbers of component 0 | loc, covariance numbers of component 1 | ... ]`
 
 Every real vector of that length is a mixture, so a layer, an optimiser or a network may produce it freely. The order is
 that of `tfpl.MixtureSameFamily(K, tfpl.MultivariateNormalTriL(D))`. Letters: K components, D = `event_size` dimensions.
@@ -24,21 +24,21 @@ MAX_ROWS_FOR_START = 20_000
 
 
 class FullParams(NamedTuple):
-    logits: tf.Tensor  # [..., K]
-    loc: tf.Tensor  # [..., K, D]
-    covariance: tf.Tensor  # [..., K, D, D]
+    logits: tf.Tensor  #: [..., K]
+    loc: tf.Tensor  #: [..., K, D]
+    covariance: tf.Tensor  #: [..., K, D, D]
 
 
 class TriLParams(NamedTuple):
-    logits: tf.Tensor  # [..., K]
-    loc: tf.Tensor  # [..., K, D]
-    scale_tril: tf.Tensor  # [..., K, D, D], lower triangular, positive diagonal
+    logits: tf.Tensor  #: [..., K]
+    loc: tf.Tensor  #: [..., K, D]
+    scale_tril: tf.Tensor  #: [..., K, D, D], lower triangular, positive diagonal
 
 
 class DiagParams(NamedTuple):
-    logits: tf.Tensor  # [..., K]
-    loc: tf.Tensor  # [..., K, D]
-    scale_diag: tf.Tensor  # [..., K, D], standard deviations
+    logits: tf.Tensor  #: [..., K]
+    loc: tf.Tensor  #: [..., K, D]
+    scale_diag: tf.Tensor  #: [..., K, D], standard deviations
 
 
 NAMED_PARAMS = {"full": FullParams, "tril": TriLParams, "diag": DiagParams}
@@ -52,10 +52,11 @@ class MixtureLayout:
       num_components: K, a whole number of at least 1.
       event_size: D, the dimension of a point, at least 1; 2 where `covariance` is "full".
       covariance: what a component's covariance numbers are.
-        "full": log standard deviation of x1, that of x2, and Fisher's z = arctanh(correlation). Two dimensions only.
-        "tril": the D(D+1)/2 numbers of a lower triangular factor L with covariance L @ L.T, in the order of
+
+        - "full": log standard deviation of x1, that of x2, and Fisher's z = arctanh(correlation). Two dimensions only.
+        - "tril": the D(D+1)/2 numbers of a lower triangular factor L with covariance L @ L.T, in the order of
           `tfb.FillTriangular`, softplus on the diagonal, as `tfpl.MultivariateNormalTriL` reads them.
-        "diag": D numbers whose softplus is the standard deviation.
+        - "diag": D numbers whose softplus is the standard deviation.
 
     Raises:
       ValueError: for a size below 1, an unknown covariance name, or "full" outside two dimensions.
