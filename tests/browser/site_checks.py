@@ -44,6 +44,9 @@ PICTURES = r"""() => [...document.images].flatMap(image => [
 # Opened, or nothing would be known of what is folded away, such as the solutions.
 OPEN_ALL = "() => document.querySelectorAll('details').forEach(details => { details.open = true; })"
 
+# No colours half-way from light to dark, and none shining through while a fold opens.
+STILL = "*, *::before, *::after { transition: none !important; animation: none !important; }"
+
 WIDTH = "() => [document.documentElement.scrollWidth, window.innerWidth]"
 
 
@@ -141,8 +144,8 @@ def problems(browser, origin, name):
     context.route(lambda url: not url.startswith(origin), lambda route: route.abort())  # heard, and not sent
     page.goto(origin + name, wait_until="load")
     page.evaluate("() => window.MathJax?.startup?.promise?.then(() => null)")
+    page.add_style_tag(content=STILL)
     page.evaluate(OPEN_ALL)
-    page.add_style_tag(content="* { transition: none !important; }")  # no colours half-way from light to dark
     found["formulas"] = page.evaluate(UNTYPESET)
     found["pictures"] = page.evaluate(PICTURES)
     found["light"] = accessibility_problems(page)
