@@ -5,6 +5,8 @@ import importlib.util
 import os
 import shutil
 
+import pytest
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -23,6 +25,14 @@ def skip_reason(*modules):
     if executable() is None:
         ways.append("no Chromium: apt-get install chromium, or its path in the variable CHROMIUM")
     return "; ".join(ways) or None
+
+
+def need(*modules):
+    """Skip the test file that calls this, with that line. Where nothing may be skipped (NOTHING_SKIPPED=1), fail."""
+    if reason := skip_reason(*modules):
+        if os.environ.get("NOTHING_SKIPPED"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason, allow_module_level=True)
 
 
 @contextlib.contextmanager

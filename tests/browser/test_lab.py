@@ -17,10 +17,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from chromium import launched, skip_reason
+from chromium import launched, need
 
-if reason := skip_reason("playwright"):
-    pytest.skip(reason, allow_module_level=True)
+need("playwright")
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSONS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))

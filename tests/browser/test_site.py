@@ -13,11 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
-from chromium import launched, skip_reason
+from chromium import launched, need, skip_reason
 
 NEEDS = ("sphinx", "myst_nb", "sphinx_book_theme", "sphinx-mathjax-offline", "playwright", "axe_playwright_python")
-if reason := skip_reason(*NEEDS):
-    pytest.skip(reason, allow_module_level=True)
+need(*NEEDS)
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "docs"))
