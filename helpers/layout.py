@@ -159,26 +159,31 @@ class MixtureLayout:
         flat = np.concatenate([logits, blocks.reshape(*logits.shape[:-1], -1)], axis=-1)
         return tf.constant(flat, dtype)
 
-    def distribution(self, params):
+    def distribution(self, params, components=None):
         """The mixture that a flat vector stands for.
 
         Args:
           params: float tensor or array [..., params_size], as for `split`.
+          components: the class of the components, `tfd.MultivariateNormalTriL` or one derived from it, such as
+            `FastMultivariateNormalTriL`. Left out, `tfd.MultivariateNormalTriL`; for "diag"
+            `tfd.MultivariateNormalDiag`, and a class that is given gets the standard deviations as a diagonal factor.
 
         Returns:
           `tfd.MixtureSameFamily` of multivariate normals: batch shape [...], event shape [D]. For "full" the components
           are given by their Cholesky factor in closed form, which stays exact where a float32 covariance would not.
 
         Raises:
-          ValueError: as `split`.
+          ValueError: as `split`, and for `components` that are no such class.
         """
+        usual = tfd.MultivariateNormalDiag if self.covariance == "diag" else tfd.MultivariateNormalTriL
+        kind = usual if components is None else components
+        if not (isinstance(kind, type) and issubclass(kind, (usual, tfd.MultivariateNormalTriL))):
+            raise ValueError(f"components: expected tfd.MultivariateNormalTriL or a subclass of it, got {components!r}")
         logits, loc, numbers = self._blocks(params)
-        if self.covariance == "diag":
-            components = tfd.MultivariateNormalDiag(loc, _scale_diag(numbers))
-        else:
-            factor = _cholesky_2x2 if self.covariance == "full" else _fill_scale_tril
-            components = tfd.MultivariateNormalTriL(loc, factor(numbers))
-        return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), components)
+        scale = {"full": _cholesky_2x2, "tril": _fill_scale_tril, "diag": _scale_diag}[self.covariance](numbers)
+        if self.covariance == "diag" and issubclass(kind, tfd.MultivariateNormalTriL):
+            scale = tf.linalg.diag(scale)
+        return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), kind(loc, scale))
 
     def initial_params(self, data, seed=0, dtype=tf.float32):
         """A start that breaks the symmetry: means on data points far from each other, one covariance for all.

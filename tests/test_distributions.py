@@ -1,5 +1,7 @@
 """FastMultivariateNormalTriL is tfd.MultivariateNormalTriL: same values, same gradients, everything else inherited."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -140,16 +142,9 @@ def test_inside_a_mixture_and_a_keras_model_and_nothing_of_size_b_k_d_d_is_built
     data = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)
     start = layout.initial_params(data, seed=1)
 
-    def mixture(kind):
-        def build(params):
-            logits, loc, scale_tril = layout.split(params)
-            return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), kind(loc, scale_tril))
-
-        return build
-
     losses, sizes = [], []
     for kind in (FastMultivariateNormalTriL, tfd.MultivariateNormalTriL):
-        build = mixture(kind)
+        build = functools.partial(layout.distribution, components=kind)
         model = tf_keras.Sequential(
             [
                 tfpl.VariableLayer(start.shape, initializer=tf_keras.initializers.Constant(start.numpy())),

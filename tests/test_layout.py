@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import logsumexp
 
+from helpers.distributions import FastMultivariateNormalTriL
 from helpers.layout import MixtureLayout
 
+tfd = tfp.distributions
 tfpl = tfp.layers
 
 LAYOUTS = st.one_of(
@@ -112,6 +114,18 @@ def test_diag_is_tril_with_nothing_below_the_diagonal():
     np.testing.assert_allclose(diag.distribution(params).log_prob(x), tril.distribution(dense).log_prob(x), atol=1e-9)
 
 
+@pytest.mark.parametrize("covariance", ["full", "tril", "diag"])
+def test_the_components_are_of_the_class_that_was_asked_for(covariance):
+    layout = MixtureLayout(3, 2, covariance)
+    params = np.random.default_rng(0).normal(size=(4, layout.params_size)).astype(np.float32)
+    x = np.random.default_rng(1).normal(size=(7, 1, 2)).astype(np.float32)
+    usual, fast = layout.distribution(params), layout.distribution(params, components=FastMultivariateNormalTriL)
+    kind = tfd.MultivariateNormalDiag if covariance == "diag" else tfd.MultivariateNormalTriL
+    assert type(usual.components_distribution) is kind
+    assert type(fast.components_distribution) is FastMultivariateNormalTriL and fast.batch_shape == (4,)
+    np.testing.assert_allclose(fast.log_prob(x), usual.log_prob(x), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("z", [-20.0, -9.5, 9.5, 20.0])
 def test_full_stays_valid_where_a_float32_correlation_is_one(z):
     layout = MixtureLayout(1, 2, "full")
@@ -189,6 +203,11 @@ ROWS = np.arange(20.0).reshape(10, 2)
         ),
         (lambda: FULL.split(np.zeros((4, 12))), r"params: expected params\[..., 18\], got shape \(4, 12\)"),
         (lambda: FULL.distribution(np.zeros((4, 12))), r"params: expected params\[..., 18\], got shape \(4, 12\)"),
+        (
+            lambda: TRIL.distribution(np.zeros(18), tfd.MultivariateNormalDiag),
+            "components: expected tfd.Multi.*, got .*Diag",
+        ),
+        (lambda: DIAG.distribution(np.zeros(15), "tril"), "components: expected tfd.MultivariateNormalTriL.*'tril'"),
         (lambda: FULL.split(1.0), r"params: expected params\[..., 18\], got shape \(\)"),
         (lambda: FULL.split(np.full(18, np.nan)), "params: expected finite numbers, got NaN or infinity"),
         (lambda: FULL.distribution(np.full(18, np.inf)), "params: expected finite numbers, got NaN or infinity"),

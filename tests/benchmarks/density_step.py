@@ -56,9 +56,7 @@ def make_step(variant, b, k, d):
     @tf.function
     def step():
         with tf.GradientTape() as tape:
-            logits, loc, scale_tril = layout.split(params)
-            mixture = tfd.MixtureSameFamily(tfd.Categorical(logits=logits), kind(loc, scale_tril))
-            loss = -tf.reduce_mean(mixture.log_prob(x))
+            loss = -tf.reduce_mean(layout.distribution(params, kind).log_prob(x))
         return tape.gradient(loss, params)
 
     return step

@@ -76,7 +76,7 @@ def fit_gradients(train, test, k, target, passes, seed=0, batch=1000):
     from helpers.distributions import FastMultivariateNormalTriL
     from helpers.layout import MixtureLayout
 
-    tfd, tfpl = tfp.distributions, tfp.layers
+    tfpl = tfp.layers
     d = train.shape[1]
     centre, spread = train.mean(axis=0), train.std(axis=0)
     spread = np.where(spread > 0, spread, 1)
@@ -93,8 +93,7 @@ def fit_gradients(train, test, k, target, passes, seed=0, batch=1000):
         starts.append(layout.scale_family_params(few, seed))
 
     def mixture(params):
-        logits, loc, scale_tril = layout.split(params)
-        return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), FastMultivariateNormalTriL(loc, scale_tril))
+        return layout.distribution(params, FastMultivariateNormalTriL)
 
     start = max(starts, key=lambda params: float(tf.reduce_mean(mixture(params).log_prob(few[:1000]))))
     units = layout.natural_units(start)
