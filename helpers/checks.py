@@ -5,25 +5,39 @@ import contextlib
 import numpy as np
 
 
-def check(claim, holds):
+def check(claim, holds, value=None):
     """Print `claim` where it holds and stop with an AssertionError where it does not.
 
     Args:
       claim: the sentence that the cell stands for. It must not contain numbers that differ between runs.
       holds: one truth value (a bool, NumPy bool or boolean tensor of shape []).
+      value: what the claim was judged by, printed behind it in brackets: a text as it is, rounded by you, a whole
+        number in full, any other number to two significant digits. Where even those may differ between machines
+        (rounding errors, training), the cell is tagged nbval-ignore-output: the claim is tested in any case.
 
     Raises:
-      AssertionError: where `holds` is false.
-      TypeError: where `holds` is not one truth value: a number or an array would pass by being non-zero or non-empty.
+      AssertionError: where `holds` is false; the message has the value.
+      TypeError: where `holds` is not one truth value: a number or an array would pass by being non-zero or non-empty;
+        where `value` is neither a text nor one number.
     """
-    value = np.asarray(holds)
-    if value.dtype != bool or value.shape != ():
+    truth = np.asarray(holds)
+    if truth.dtype != bool or truth.shape != ():
         raise TypeError(
-            f"holds: expected one truth value, got {value.dtype} of shape {value.shape} for the claim: {claim}"
+            f"holds: expected one truth value, got {truth.dtype} of shape {truth.shape} for the claim: {claim}"
         )
-    if not value:
-        raise AssertionError(f"does not hold: {claim}")
-    print(f"holds: {claim}")
+    shown = "" if value is None else f" ({_rounded(value)})"
+    if not truth:
+        raise AssertionError(f"does not hold: {claim}{shown}")
+    print(f"holds: {claim}{shown}")
+
+
+def _rounded(value):
+    if isinstance(value, str):
+        return value
+    number = np.asarray(value)
+    if number.shape != () or number.dtype.kind not in "iuf":
+        raise TypeError(f"value: expected a text or one number, got {number.dtype} of shape {number.shape}")
+    return f"{number.item():.2g}" if number.dtype.kind == "f" else str(number.item())
 
 
 def exercise(title, is_right, yours, solution):

@@ -108,6 +108,33 @@ def test_check_prints_raises_and_wants_one_truth_value(capsys):
             check("never", no_truth)
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.000312345, " (0.00031)"),
+        (np.float32(12.3456), " (12)"),
+        (tf.constant(-1.25), " (-1.2)"),
+        (342, " (342)"),
+        (np.int64(123456), " (123456)"),
+        (0, " (0)"),
+        ("4 of 10", " (4 of 10)"),
+        (None, ""),
+    ],
+)
+def test_check_shows_the_value_beside_the_claim(capsys, value, shown):
+    check("one is one", 1 == 1, value)
+    assert capsys.readouterr().out == f"holds: one is one{shown}\n"
+    with pytest.raises(AssertionError) as caught:
+        check("one is two", 1 == 2, value)
+    assert str(caught.value) == f"does not hold: one is two{shown}"
+
+
+def test_check_wants_one_number_as_value():
+    for no_value in (np.zeros(2), True, [1.0], 1j):
+        with pytest.raises(TypeError, match="value: expected a text or one number"):
+            check("one is one", 1 == 1, no_value)
+
+
 def test_one_seed_for_everything_that_draws():
     def draw():
         runtime.set_seed(7)
