@@ -7,6 +7,7 @@ from importlib import resources
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 
 class MixtureSample(NamedTuple):
@@ -20,12 +21,16 @@ class MixtureSample(NamedTuple):
 
 
 class Penguins(NamedTuple):
-    """Bills of penguins of the Palmer Archipelago."""
+    """Penguins of the Palmer Archipelago."""
 
-    x: np.ndarray  #: [N, 2] float32: bill length, bill depth, both in mm
+    x: np.ndarray  #: [N, 2] float32, bill length and bill depth in mm
     species: np.ndarray  #: [N] int, an index into species_names
     species_names: tuple
-    feature_names: tuple
+    feature_names: tuple  #: of the two columns of x
+    measurements: np.ndarray  #: [N, 4] float32, the columns of x, then flipper length in mm and body mass in g
+    measurement_names: tuple
+    sex: np.ndarray  #: [N] int, an index into sex_names, or -1 where it was not recorded
+    sex_names: tuple
 
 
 class Images(NamedTuple):
@@ -118,18 +123,80 @@ def correlated_mixture(num_components=3, event_size=2, n=2000, separation=4.0, s
 
 
 def penguins():
-    """Bill length and bill depth of 342 penguins of three species, in mm.
+    """342 penguins of three species: bill length and depth, flipper length, body mass, and the sex of 333 of them.
 
     Source: Gorman, Williams and Fraser (2014), PLoS ONE 9(3) e90081; collected at Palmer Station, Antarctica LTER; the
     table `penguins.csv` beside this file is that of the package palmerpenguins (Horst, Hill and Gorman 2020), released
-    under CC0. Of its 344 birds, the 2 without bill measurements are left out.
+    under CC0. Of its 344 birds, the 2 without measurements are left out.
     """
+    columns = {
+        "bill_length_mm": "bill length (mm)",
+        "bill_depth_mm": "bill depth (mm)",
+        "flipper_length_mm": "flipper length (mm)",
+        "body_mass_g": "body mass (g)",
+    }
     with resources.files("helpers").joinpath("penguins.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["bill_length_mm"] != "NA"]
-    names = tuple(sorted({row["species"] for row in rows}))
-    x = [[float(row["bill_length_mm"]), float(row["bill_depth_mm"])] for row in rows]
-    species = np.array([names.index(row["species"]) for row in rows])
-    return Penguins(np.array(x, np.float32), species, names, ("bill length (mm)", "bill depth (mm)"))
+    species_names, sex_names = tuple(sorted({row["species"] for row in rows})), ("female", "male")
+    measurements = np.array([[row[column] for column in columns] for row in rows]).astype(np.float32)
+    species = np.array([species_names.index(row["species"]) for row in rows])
+    sex = np.array([sex_names.index(row["sex"]) if row["sex"] in sex_names else -1 for row in rows])
+    names = tuple(columns.values())
+    return Penguins(measurements[:, :2].copy(), species, species_names, names[:2], measurements, names, sex, sex_names)
+
+
+# Every photograph that the wheels of scikit-learn and scikit-image carry; most of scikit-image's others are fetched.
+PHOTOGRAPHS = {
+    **{name: ("sklearn.datasets.images", f"{name}.jpg") for name in ("china", "flower")},
+    **{name: ("skimage.data", f"{name}.jpg") for name in ("hubble_deep_field", "retina", "rocket")},
+    **{
+        name: ("skimage.data", f"{name}.png")
+        for name in (
+            "astronaut brick camera chelsea clock_motion coffee coins grass gravel ihc microaneurysms moon "
+            "motorcycle_left motorcycle_right"
+        ).split()
+    },
+}
+LUMINANCE = (0.2126, 0.7152, 0.0722)  # of red, green and blue, ITU-R BT.709
+
+
+def photograph(name, colour=False):
+    """One of the photographs that come with scikit-learn and scikit-image: `PHOTOGRAPHS` names them.
+
+    Grey is luminance: 0.2126 red + 0.7152 green + 0.0722 blue, of the values as stored. Sources and licences, as the
+    two packages state them: china and flower CC BY 2.0 (danielbuechele, vultilion); CC0 brick, camera (Lav Varshney),
+    chelsea (Stefan van der Walt), coffee (Rachel Michetti), grass, gravel, microaneurysms (Andreas Maier), retina
+    (Mikael Häggström); public domain astronaut (NASA), clock_motion (Stefan van der Walt), hubble_deep_field (NASA),
+    rocket (SpaceX); "no known copyright restrictions" coins (Brooklyn Museum), ihc (CMMI); motorcycle_left and _right
+    from the Middlebury 2014 stereo benchmark (Scharstein et al.) and moon with no licence of their own.
+
+    Args:
+      name: of the photograph.
+      colour: whether to give red, green and blue.
+
+    Returns:
+      float64 [height, width], 0 (black) to 1 (white); [height, width, 3] with `colour`.
+
+    Raises:
+      ValueError: for an unknown name, or `colour` of a photograph that is grey.
+    """
+    if name not in PHOTOGRAPHS:
+        raise ValueError(f"name: expected one of {', '.join(map(repr, PHOTOGRAPHS))}, got {name!r}")
+    pixels = _pixels(name)
+    if colour and pixels.ndim == 2:
+        raise ValueError(f"colour: expected a photograph in colour, got {name!r}, which is grey")
+    return (pixels if colour or pixels.ndim == 2 else pixels @ np.array(LUMINANCE)) / 255
+
+
+def all_photographs(colour=False):
+    """{name: photograph}: all of `PHOTOGRAPHS`, in grey; with `colour` those that have it. See `photograph`."""
+    return {name: photograph(name, colour) for name in PHOTOGRAPHS if not colour or _pixels(name).ndim == 3}
+
+
+def _pixels(name):
+    package, file_name = PHOTOGRAPHS[name]
+    with resources.files(package).joinpath(file_name).open("rb") as file:
+        return np.asarray(Image.open(file))
 
 
 class Photographs(NamedTuple):
@@ -140,10 +207,8 @@ class Photographs(NamedTuple):
 
 
 def photographs():
-    """The two sample photographs of scikit-learn (CC BY), as luminance: 0.2126 red + 0.7152 green + 0.0722 blue."""
-    from sklearn.datasets import load_sample_images
-
-    return Photographs(*(image @ np.array([0.2126, 0.7152, 0.0722]) / 255 for image in load_sample_images().images))
+    """The two sample photographs of scikit-learn, in grey. See `photograph`."""
+    return Photographs(photograph("china"), photograph("flower"))
 
 
 def patches(picture, size=8):
@@ -273,6 +338,7 @@ DATASETS = {
     "correlated_mixture": correlated_mixture,
     "penguins": penguins,
     "photographs": photographs,
+    "all_photographs": all_photographs,
     "digits": digits,
     "mnist": mnist,
 }

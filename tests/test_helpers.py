@@ -4,12 +4,15 @@ import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import skimage
 import tensorflow as tf
+from sklearn.datasets import load_sample_images
 
 from helpers import data, plotting, runtime
 from helpers.checks import check, exercise, fails_with
@@ -52,6 +55,33 @@ def test_penguins_are_the_published_ones():
     # Means of Gorman, Williams and Fraser's birds by species, as the package palmerpenguins documents them
     means = np.stack([birds.x[birds.species == s].mean(axis=0) for s in range(3)])
     np.testing.assert_allclose(means, [[38.79, 18.35], [48.83, 18.42], [47.50, 14.98]], atol=0.01)
+    np.testing.assert_array_equal(birds.measurements[:, :2], birds.x)
+    assert birds.measurement_names[:2] == birds.feature_names and birds.sex_names == ("female", "male")
+    assert np.bincount(birds.sex + 1).tolist() == [9, 165, 168]
+    for species in range(3):  # males are larger, in every species and every measurement
+        female, male = (birds.measurements[(birds.species == species) & (birds.sex == s)].mean(axis=0) for s in (0, 1))
+        assert np.all(female < male)
+    # As palmerpenguins documents them: the mean mass of Adelie penguins, the mean flipper of all
+    np.testing.assert_allclose(birds.measurements[birds.species == 0][:, 3].mean(), 3700.7, atol=0.1)
+    np.testing.assert_allclose(birds.measurements[:, 2].mean(), 200.9, atol=0.1)
+
+
+def test_photographs_are_those_of_the_wheels_in_luminance_and_in_colour():
+    grey, colour = data.load("all_photographs"), data.all_photographs(colour=True)
+    assert len(grey) == 19 and set(colour) < set(grey) and {"brick", "camera"} & set(colour) == set()
+    sample = load_sample_images()
+    packaged = dict(zip([Path(name).stem for name in sample.filenames], sample.images, strict=True))
+    packaged |= {"astronaut": skimage.data.astronaut(), "camera": skimage.data.camera(), "moon": skimage.data.moon()}
+    for name, picture in grey.items():
+        assert picture.ndim == 2 and picture.dtype == np.float64 and 0 <= picture.min() < picture.max() <= 1
+        if name in colour:
+            assert colour[name].shape == (*picture.shape, 3)
+            np.testing.assert_allclose(picture, skimage.color.rgb2gray(colour[name]), atol=5e-4)
+        if name in packaged:
+            np.testing.assert_allclose(colour.get(name, picture), packaged[name] / 255)
+    for name, picture in data.photographs()._asdict().items():
+        np.testing.assert_array_equal(picture, grey[name])
+        assert picture.shape == (427, 640)
 
 
 def test_patches_come_row_by_row_and_noise_has_its_level():
@@ -61,8 +91,6 @@ def test_patches_come_row_by_row_and_noise_has_its_level():
     np.testing.assert_array_equal(cut[4].reshape(3, 3), picture[1:4, 1:4])
     noise = data.add_noise(np.ones((300, 300)), 0.1, seed=3) - 1
     assert abs(noise.std() - 0.1) < 0.002 and abs(noise.mean()) < 0.002
-    for photograph in data.photographs():
-        assert photograph.shape == (427, 640) and 0 <= photograph.min() < photograph.max() <= 1
     _, axes = plt.subplots()
     fig = plotting.image_grid([picture] * 3, columns=2, titles=["a", "b"])
     assert [ax.get_title() for ax in fig.axes] == ["a", "b", "", ""]
@@ -73,6 +101,8 @@ def test_patches_come_row_by_row_and_noise_has_its_level():
     ("call", "message"),
     [
         (lambda: data.load("iris"), "name: expected one of 'two_blobs', 'correlated_mixture', 'penguins'"),
+        (lambda: data.photograph("lena"), "name: expected one of 'china', 'flower'.*'brick'.*got 'lena'"),
+        (lambda: data.photograph("moon", colour=True), "colour: expected a photograph in colour, got 'moon'"),
         (lambda: data.patches(np.zeros((6, 9))), r"size: expected at most 6 for a picture \(6, 9\), got 8"),
         (lambda: data.patches(np.zeros((9, 9, 3))), r"picture: expected \[height, width\], got shape \(9, 9, 3\)"),
         (lambda: data.patches(np.full((9, 9), np.nan)), "picture: expected finite numbers, got NaN"),
