@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from first_command import first_command
 from packaging.requirements import Requirement
 
 from helpers import runtime
@@ -66,11 +67,12 @@ def test_every_pin_has_a_reason_and_no_lock_file_is_kept():
     assert "uv.lock" in (ROOT / ".gitignore").read_text(encoding="utf-8").split()
 
 
-def test_ci_runs_the_readmes_check_command():
+def test_ci_runs_the_readmes_two_commands():
     commands = re.findall(r"^```sh\n(.*?)\n```", README, flags=re.M | re.S)
-    assert "pip install uv && uv run jupyter lab notebooks" in commands
-    check = next(command for command in commands if "pytest" in command)
-    assert check in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert commands[:2] == ["pip install uv && uv run jupyter lab notebooks", "pip install uv && uv run pytest"]
+    assert first_command() == commands[0] and "python3 tests/first_command.py" in ci  # it takes it from the README
+    assert commands[1] in ci
 
 
 def test_readme_links_lead_somewhere():
