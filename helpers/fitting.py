@@ -1,0 +1,739 @@
+"""StepwiseEM: a mixture of multivariate normals fitted by EM, a batch at a time, as a Keras model.
+
+The formulas are derived in notebook 02. Letters: B rows of a batch, K components, D dimensions.
+"""
+
+import math
+import re
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+import tf_keras
+
+from helpers.distributions import FastMultivariateNormalTriL
+from helpers.layout import MixtureLayout
+
+tfd = tfp.distributions
+
+# The start looks at no more rows than this, and data of no more rows than this are one batch: plain EM.
+ROWS_FOR_START = 20_000
+# An E-step holds [rows, K, D] numbers at once: no more than these, which stay in a processor's cache.
+NUMBERS_AT_ONCE = 1_500_000
+# Of data that are one batch, an epoch is as many steps of EM.
+STEPS_AN_EPOCH = 25
+# With sums in float32 a variance is off by about 1e-7 squared distances (in standard deviations) of the mean from the
+# middle of the data; beyond this distance squared the batch is summed in float64.
+FAR = 2500.0
+
+
+class Moments(NamedTuple):
+    """The sufficient statistics: averages over rows, weighted by the responsibilities r. They add up over batches."""
+
+    count: tf.Tensor  #: [K], of r
+    first: tf.Tensor  #: [K, D], of r x
+    second: tf.Tensor  #: [K, D, D], of r x x^T; its diagonal [K, D] for "diag"
+
+
+def e_step(x, weights, log_weights, loc, inverse, variances=None, error_length=None):
+    """Log densities of rows, and the sums over them that an M-step needs.
+
+    Args:
+      x: [B, D].
+      weights: [B], by which a row counts.
+      log_weights: [K], log of the components' weights.
+      loc: [K, D].
+      inverse: [K, D, D], inverses of the components' triangular factors; [K, D], of standard deviations, for "diag".
+      variances: [B, J], where each row is known up to J independent errors with these variances. The density is then
+        the exponential of the expected log density, for each component.
+      error_length: [K, J], how long one unit of each error is in each component's standard deviations, squared.
+
+    Returns:
+      The log density of each row [B]; Moments, sums over the batch instead of averages, of the rows as if they had no
+      errors; and the sum of r times the variances [K, J].
+    """
+    diagonal = inverse.shape.rank == 2
+    k, d = loc.shape
+    diag = inverse if diagonal else tf.linalg.diag_part(inverse)
+    constant = log_weights + tf.reduce_sum(tf.math.log(diag), axis=-1) - 0.5 * d * math.log(2 * math.pi)
+    if not diagonal:
+        side_by_side = tf.reshape(tf.transpose(inverse, [2, 0, 1]), [d, k * d])
+        shift = tf.reshape(tf.linalg.matvec(inverse, loc), [k * d])
+    at_once = max(1, NUMBERS_AT_ONCE // (k * d))
+    parts = (tf.shape(x)[0] + at_once - 1) // at_once
+
+    def add(i, log_prob, count, first, second, errors):
+        part = slice(i * at_once, (i + 1) * at_once)
+        rows = x[part]
+        if diagonal:
+            y = (rows[:, tf.newaxis] - loc) * inverse
+        else:  # P (x - loc) for all components: one product
+            y = tf.reshape(tf.matmul(rows, side_by_side) - shift, [-1, k, d])
+        log_joint = constant - 0.5 * tf.reduce_sum(tf.square(y), axis=-1)
+        if variances is not None:
+            log_joint -= 0.5 * tf.matmul(variances[part], error_length, transpose_b=True)
+        r = weights[part][:, tf.newaxis] * tf.nn.softmax(log_joint)
+        if variances is not None:
+            errors += tf.matmul(r, variances[part], transpose_a=True)
+        if diagonal:
+            second += tf.matmul(r, tf.square(rows), transpose_a=True)
+        else:  # x^T (r x) for all components: the other product
+            second += tf.matmul(rows, tf.reshape(r[..., tf.newaxis] * rows[:, tf.newaxis], [-1, k * d]), transpose_a=True)
+        log_prob = log_prob.write(i, tf.reduce_logsumexp(log_joint, axis=-1))
+        return i + 1, log_prob, count + tf.reduce_sum(r, axis=0), first + tf.matmul(r, rows, transpose_a=True), second, errors
+
+    nothing = (
+        tf.TensorArray(x.dtype, parts, infer_shape=False, element_shape=[None]),
+        tf.zeros([k], x.dtype),
+        tf.zeros([k, d], x.dtype),
+        tf.zeros([k, d] if diagonal else [d, k * d], x.dtype),
+        tf.zeros([k, 0 if variances is None else variances.shape[-1]], x.dtype),
+    )
+    _, log_prob, *sums = tf.while_loop(lambda i, *_: i < parts, add, (0, *nothing), parallel_iterations=1)
+    count, first, second, errors = sums
+    if not diagonal:
+        second = tf.transpose(tf.reshape(second, [d, k, d]), [1, 0, 2])
+    return log_prob.concat(), Moments(count, first, second), errors
+
+
+def m_step(moments, rows=math.inf, prior_rows=0.0, tied=False):
+    """Weights, means and covariances of given statistics: those of the largest likelihood, or of a penalised one.
+
+    The penalty counts `prior_rows` more rows for each component, spread alike in all directions and as wide as the
+    component is itself; a component that has hardly any rows is given the width of all data over K^(1/D) (Fraley and
+    Raftery 2007). "In all directions" is meant in the coordinates of the statistics: whitened ones.
+
+    Args:
+      moments: Moments, averages over rows, float64.
+      rows: how many rows these averages stand for.
+      prior_rows: how many the penalty counts.
+      tied: whether all components share one covariance.
+
+    Returns:
+      weights [K], loc [K, D], covariance [K, D, D]; variances [K, D] for "diag".
+    """
+    count, first, second = moments
+    k, d = first.shape
+    diagonal = second.shape.rank == 2
+    weights = count / tf.reduce_sum(count)
+    held = tf.maximum(count, 1e-300)
+    loc = first / held[:, tf.newaxis]
+    if diagonal:
+        covariance = second / held[:, tf.newaxis] - tf.square(loc)
+    else:
+        outer = loc[:, :, tf.newaxis] * loc[:, tf.newaxis, :]
+        covariance = second / held[:, tf.newaxis, tf.newaxis] - outer
+    if tied:
+        covariance = tf.repeat(tf.tensordot(weights, covariance, 1)[tf.newaxis], k, axis=0)
+        count = tf.fill([k], tf.reduce_sum(count))
+    if not prior_rows:
+        return weights, loc, covariance
+    seen = count * rows
+    trace = tf.reduce_sum(covariance if diagonal else tf.linalg.diag_part(covariance), axis=-1)
+    whole = k ** (-2 / d)  # in whitened units all the data have variance 1
+    width = (seen * trace / d + prior_rows * whole) / (seen + prior_rows)
+    share = (prior_rows / (seen + prior_rows))[:, tf.newaxis]
+    if diagonal:
+        return weights, loc, (1 - share) * covariance + share * width[:, tf.newaxis]
+    round_ = width[:, tf.newaxis, tf.newaxis] * tf.eye(d, dtype=tf.float64)
+    return weights, loc, (1 - share[..., tf.newaxis]) * covariance + share[..., tf.newaxis] * round_
+
+
+def factor_step(covariance, noise, rank):
+    """One step of a factor analysis of each covariance: the likeliest W for given noise, then EM for the noise.
+
+    Source: Rubin and Thayer (1982), "EM algorithms for ML factor analysis"; the first half is Joereskog's (1967).
+
+    Args:
+      covariance: [K, D, D].
+      noise: [K, D], variances.
+      rank: columns of W.
+
+    Returns:
+      The covariance W W^T + diag(noise) [K, D, D], and the new noise [K, D].
+    """
+    root = tf.sqrt(noise)
+    values, vectors = tf.linalg.eigh(covariance / (root[:, :, tf.newaxis] * root[:, tf.newaxis, :]))
+    lengths = tf.sqrt(tf.maximum(values[:, -rank:] - 1, 0))
+    W = root[..., tf.newaxis] * vectors[..., -rank:] * lengths[:, tf.newaxis]
+    model = tf.matmul(W, W, transpose_b=True) + tf.linalg.diag(noise)
+    beta = tf.linalg.matrix_transpose(tf.linalg.solve(model, W))  # [K, rank, D]
+    beta_s = tf.matmul(beta, covariance)
+    inner = tf.eye(rank, dtype=tf.float64) - tf.matmul(beta, W) + tf.matmul(beta_s, beta, transpose_b=True)
+    fitted = tf.reduce_sum(W * tf.linalg.matrix_transpose(2 * beta_s - tf.matmul(inner, W, transpose_b=True)), axis=-1)
+    diag = tf.linalg.diag_part(covariance)
+    noise = tf.maximum(diag - fitted, 1e-6 * diag)
+    return tf.matmul(W, W, transpose_b=True) + tf.linalg.diag(noise), noise
+
+
+class StepwiseEM(tf_keras.Model):
+    """A mixture of multivariate normals whose training step is an E-step and an M-step on one batch.
+
+        model = StepwiseEM(MixtureLayout(20, 63, "tril"))
+        model.fit(rows)             # no learning rate, no units, no optimiser
+        model(rows).log_prob(rows)  # model(x): tfd.MixtureSameFamily; model.params: the flat vector of the layout
+
+    Stepwise EM keeps a moving average of the sufficient statistics, s <- (1 - gamma) s + gamma s_batch, and follows each
+    of its steps by an M-step; gamma = (t + 2)^-alpha at step t. gamma = 1 on all the data is EM, and that is what data
+    of at most 20,000 rows get. All is done in whitened coordinates, in which the data have mean 0 and covariance I: the
+    fit to A x + b is the fit to x, seen through that map ("diag" and `rank`: for a diagonal A).
+
+    `fit` takes arrays or a `tf.data.Dataset`, and what `tf_keras.Model.fit` takes: callbacks, validation data, ... The
+    loss is minus the mean log density, nats a row. `evaluate` gives it for other rows, `predict` the responsibilities
+    [N, K]. The state is in the model's variables: `save_weights`, checkpoints and backups hold all of it.
+
+    Sources: Cappe and Moulines (2009), "On-line expectation-maximization algorithm for latent data models"; Liang and
+    Klein (2009), "Online EM for unsupervised models".
+
+    Args:
+      layout: a MixtureLayout.
+      alpha: how fast the steps shrink, above 0.5 and at most 1.
+      gamma: a constant step instead, above 0 and at most 1: for rows that change while the model follows them.
+      prior_rows: the penalty: as if so many rows more had been seen of each component, see `m_step`; D + 2 if left out.
+      tied: whether all components share one covariance. Not for "full".
+      rank: for a covariance diag(noise) + W W^T with W [D, rank]. "tril" only.
+      starts: how many starts are tried: components at K sizes about the middle, and `starts - 1` times means on rows
+        far from each other. The likeliest after some steps on at most 20,000 rows is kept.
+      seed: of the starts and of the order of rows.
+
+    Raises:
+      ValueError: for arguments outside these ranges.
+    """
+
+    def __init__(
+        self, layout, alpha=0.6, gamma=None, prior_rows=None, tied=False, rank=None, starts=4, seed=0, name=None
+    ):
+        super().__init__(name=name, autocast=False)
+        if not isinstance(layout, MixtureLayout):
+            raise ValueError(f"layout: expected a MixtureLayout, got {type(layout).__name__}")
+        k, d = layout.num_components, layout.event_size
+        if not 0.5 < alpha <= 1:
+            raise ValueError(f"alpha: expected a number above 0.5 and at most 1, got {alpha!r}")
+        if gamma is not None and not 0 < gamma <= 1:
+            raise ValueError(f"gamma: expected a number above 0 and at most 1, got {gamma!r}")
+        if prior_rows is not None and not 0 <= prior_rows < math.inf:
+            raise ValueError(f"prior_rows: expected a number of at least 0, got {prior_rows!r}")
+        if tied and layout.covariance == "full":
+            raise ValueError("tied: expected False for covariance 'full', got True; use covariance 'tril'")
+        if rank is not None and (layout.covariance != "tril" or tied or rank not in range(1, d)):
+            raise ValueError(
+                f"rank: expected a whole number from 1 to {d - 1}, covariance 'tril' and tied False, got {rank!r}, "
+                f"{layout.covariance!r} and {tied!r}"
+            )
+        if starts not in range(1, 1000):
+            raise ValueError(f"starts: expected a whole number of at least 1, got {starts!r}")
+        self.layout, self.alpha, self.gamma, self.tied, self.rank = layout, float(alpha), gamma, bool(tied), rank
+        self.prior_rows = float(d + 2 if prior_rows is None else prior_rows)
+        self.starts, self.seed, self.revived = starts, seed, []
+        self.diagonal = layout.covariance == "diag"
+        matrix = [k, d] if self.diagonal else [k, d, d]
+
+        def state(name, shape, dtype=tf.float64):
+            only_first = tf.VariableAggregation.ONLY_FIRST_REPLICA  # all replicas assign the same
+            return self.add_weight(
+                name, shape, dtype, initializer="zeros", trainable=False, aggregation=only_first, experimental_autocast=False
+            )
+
+        self.adapted = state("adapted", [], tf.int64)
+        self.steps = state("steps", [], tf.int64)
+        self.inverse_rows = state("inverse_rows", [])  # one over the rows that the moments stand for
+        self.largest_batch = state("largest_batch", [])
+        self.centre = state("centre", [d])
+        self.whitener = state("whitener", matrix[1:])  # rows = centre + whitener @ whitened rows
+        self.moments = Moments(state("count", [k]), state("first", [k, d]), state("second", matrix))
+        self.weights_ = state("weights", [k])
+        self.whitened_loc = state("loc", [k, d])
+        self.whitened_scale = state("scale", matrix)
+        self.noise = state("noise", [k, d]) if rank else None
+        self.built = True
+        self._loss = tf_keras.metrics.Mean("loss")
+        self.compile()
+
+    # ---- what the fitted mixture is
+
+    def parts(self):
+        """The components in the rows' own units, float64: logits [K], loc [K, D], and scale_tril or scale_diag."""
+        loc, scale = self.whitened_loc, self.whitened_scale
+        if self.diagonal:
+            loc, scale = loc * self.whitener, scale * self.whitener
+        else:
+            loc, scale = tf.linalg.matvec(self.whitener, loc), tf.matmul(self.whitener, scale)
+        return tf.math.log(self.weights_), self.centre + loc, scale
+
+    @property
+    def params(self):
+        """The layout's flat vector [params_size], float64.
+
+        Raises:
+          ValueError: before `fit` or `adapt`, and where the layout's vector cannot hold the mixture: TriL and diagonal
+            ones need standard deviations above 1e-5. `model(x)` has no such bound.
+        """
+        self._check_adapted()
+        logits, loc, scale = (part.numpy() for part in self.parts())
+        if self.layout.covariance == "full":
+            scale = scale @ np.swapaxes(scale, -1, -2)
+        try:
+            return self.layout.pack(logits, loc, scale, tf.float64)
+        except ValueError as error:
+            raise ValueError(f"params: the layout's vector cannot hold this mixture ({error}); use model(x)") from None
+
+    def call(self, inputs):
+        """The mixture as a distribution: float64 for inputs of float64, otherwise float32; the inputs' values are not
+        looked at."""
+        dtype = tf.float64 if getattr(inputs, "dtype", None) in (tf.float64, np.float64) else tf.float32
+        logits, loc, scale = (tf.cast(part, dtype) for part in self.parts())
+        kind = tfd.MultivariateNormalDiag if self.diagonal else FastMultivariateNormalTriL
+        return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), kind(loc, scale))
+
+    @property
+    def dead_components(self):
+        """Components that hold fewer than two of the rows that the statistics stand for, a list of numbers."""
+        return np.flatnonzero(self.moments.count.numpy() < 2 * self.inverse_rows.numpy()).tolist()
+
+    # ---- one step
+
+    def step(self, x, variances=None, sample_weight=None):
+        """An E-step and an M-step on one batch: what `fit` does to each. For loops of your own, in graphs too.
+
+        Args:
+          x: [B, D], B at least K.
+          variances: [B, D], where each row is a normal with mean x and these variances, as the codes of a VAE are. The
+            components then follow all these normals and not only their means.
+          sample_weight: [B], not negative; 1 if left out.
+
+        Returns:
+          The mean log density of the batch before the step; with `variances` a lower bound on its expectation.
+
+        Raises:
+          tf.errors.InvalidArgumentError: for NaN or infinity, fewer than K rows, weights that are negative or all 0.
+            Nothing has changed then.
+        """
+        log_prob, weights, moments = self._expected(x, variances, sample_weight)
+        total, squares, n = tf.reduce_sum(weights), tf.reduce_sum(tf.square(weights)), tf.shape(weights)[0]
+        parts = [*moments, total, squares, tf.cast(n, tf.float64)]
+        context = tf.distribute.get_replica_context()
+        if context is not None and context.num_replicas_in_sync > 1:
+            parts = context.all_reduce(tf.distribute.ReduceOp.SUM, parts)
+        *moments, total, squares, n = parts
+        k = self.layout.num_components
+        # Their names begin the messages, which `fit` hands on.
+        checks = [
+            tf.debugging.Assert(n >= k, [f"x: expected batches of at least {k} rows, one for each component, got", n]),
+            tf.debugging.Assert(total > 0, ["sample_weight: expected a positive sum, got", total]),
+            tf.debugging.Assert(
+                tf.reduce_all([tf.reduce_all(tf.math.is_finite(part)) for part in moments]),
+                ["x: expected finite numbers, got NaN or infinity"],
+            ),
+        ]
+        with tf.control_dependencies([check for check in checks if check is not None]):
+            batch = Moments(*(part / total for part in moments))
+            largest = tf.maximum(self.largest_batch, n)
+        if self.gamma is None:  # what is left over at the end of a pass counts less than a whole batch
+            gamma = (tf.cast(self.steps, tf.float64) + 2) ** -self.alpha * n / largest
+        else:
+            gamma = tf.constant(self.gamma, tf.float64)
+        self._move(batch, gamma, squares / total**2)
+        self.largest_batch.assign(largest)
+        self.steps.assign_add(1)
+        return tf.reduce_sum(log_prob * weights) / tf.reduce_sum(weights)
+
+    def _whitened(self, x):
+        centred = tf.cast(x, tf.float64) - self.centre
+        if self.diagonal:
+            return centred / self.whitener
+        inverse = tf.linalg.triangular_solve(self.whitener, tf.eye(self.layout.event_size, dtype=tf.float64))
+        return tf.matmul(centred, inverse, transpose_b=True)
+
+    def _expected(self, x, variances, sample_weight):
+        """Log densities [B] in the rows' own units, weights [B], Moments of sums over the batch; all float64."""
+        x = tf.convert_to_tensor(x)
+        if x.shape.rank != 2 or x.shape[1] not in (None, self.layout.event_size):
+            raise ValueError(f"x: expected [B, {self.layout.event_size}], got shape {tuple(x.shape)}")
+        z = self._whitened(x)
+        z.set_shape([None, self.layout.event_size])
+        weights = tf.ones(tf.shape(z)[:1], tf.float64)
+        if sample_weight is not None:
+            weights = tf.reshape(tf.cast(sample_weight, tf.float64), tf.shape(weights))
+            with tf.control_dependencies(
+                [tf.debugging.assert_non_negative(weights, "sample_weight: expected numbers of at least 0")]
+            ):
+                weights = tf.identity(weights)
+        scale = self.whitened_scale
+        if self.diagonal:
+            inverse, unit = 1 / scale, 1 / self.whitener
+        else:
+            eye = tf.eye(self.layout.event_size, dtype=tf.float64)
+            inverse = tf.linalg.triangular_solve(scale, tf.broadcast_to(eye, tf.shape(scale)))
+            unit = tf.linalg.triangular_solve(self.whitener, eye)  # one unit of each column, whitened
+        length = None
+        if variances is not None:
+            variances = tf.cast(variances, tf.float64)
+            variances.set_shape(z.shape)
+            length = tf.square(inverse * unit) if self.diagonal else tf.reduce_sum(tf.square(inverse @ unit), axis=-2)
+        given = (z, weights, tf.math.log(self.weights_), self.whitened_loc, inverse, variances, length)
+        distance = inverse * self.whitened_loc if self.diagonal else tf.linalg.matvec(inverse, self.whitened_loc)
+        far = tf.reduce_max(tf.reduce_sum(tf.square(distance), axis=-1)) > FAR
+
+        def run(dtype):
+            results = e_step(*tf.nest.map_structure(lambda part: None if part is None else tf.cast(part, dtype), given))
+            return tf.nest.map_structure(lambda part: tf.cast(part, tf.float64), results)
+
+        log_prob, moments, errors = tf.cond(far, lambda: run(tf.float64), lambda: run(tf.float32))
+        if variances is not None:
+            added = errors * tf.square(unit) if self.diagonal else tf.einsum("ij,kj,lj->kil", unit, errors, unit)
+            moments = moments._replace(second=moments.second + added)
+        diag = self.whitener if self.diagonal else tf.linalg.diag_part(self.whitener)
+        return log_prob - tf.reduce_sum(tf.math.log(diag)), weights, moments
+
+    def _move(self, batch, gamma, inverse_rows):
+        """The moving average of the statistics one step on, and the M-step that follows it."""
+        moments = Moments(*((1 - gamma) * old + gamma * new for old, new in zip(self.moments, batch, strict=True)))
+        inverse_rows = (1 - gamma) ** 2 * self.inverse_rows + gamma**2 * inverse_rows
+        weights, loc, covariance = m_step(moments, 1 / inverse_rows, self.prior_rows, self.tied)
+        noise = None
+        if self.rank:
+            covariance, noise = factor_step(covariance, self.noise, self.rank)
+        scale = tf.sqrt(covariance) if self.diagonal else tf.linalg.cholesky(covariance)
+        sound = tf.debugging.Assert(
+            tf.reduce_all(tf.math.is_finite(scale)),
+            [f"prior_rows: a component has lost its rows or a direction; expected more than {self.prior_rows:g}"],
+        )
+        with tf.control_dependencies([] if sound is None else [sound]):
+            self.whitened_scale.assign(scale)
+        self.weights_.assign(weights)
+        self.whitened_loc.assign(loc)
+        if noise is not None:
+            self.noise.assign(noise)
+        for variable, value in zip(self.moments, moments, strict=True):
+            variable.assign(value)
+        self.inverse_rows.assign(inverse_rows)
+
+    # ---- fit and its kin
+
+    def train_step(self, data):
+        x, _, sample_weight = tf_keras.utils.unpack_x_y_sample_weight(data)
+        x, variances = x if isinstance(x, (tuple, list)) else (x, None)
+        self._loss.update_state(-self.step(x, variances, sample_weight))
+        return {"loss": self._loss.result()}
+
+    def test_step(self, data):
+        x, _, sample_weight = tf_keras.utils.unpack_x_y_sample_weight(data)
+        x, variances = x if isinstance(x, (tuple, list)) else (x, None)
+        log_prob, weights, _ = self._expected(x, variances, sample_weight)
+        self._loss.update_state(-log_prob, weights)
+        return {"loss": self._loss.result()}
+
+    def predict_step(self, data):
+        x, _, _ = tf_keras.utils.unpack_x_y_sample_weight(data)
+        return self(tf.cast(x, tf.float64)).posterior_marginal(tf.cast(x, tf.float64)).probs_parameter()
+
+    @property
+    def metrics(self):
+        return [self._loss]
+
+    def adapt(self, x, variances=None, sample_weight=None):
+        """Take whitening and start from rows: at most 20,000 of them, chosen at random. `fit` does it where it was not
+        done yet.
+
+        Args:
+          x: array [N, D], more rows than D and than K.
+          variances: array [N, D], see `step`.
+          sample_weight: array [N].
+
+        Raises:
+          ValueError: for another shape, NaN or infinity, too few rows, a column that is constant or, but for "diag", a
+            sum of multiples of others.
+        """
+        x, variances, sample_weight = self._check_arrays(x, variances, sample_weight)
+        k, d, n = self.layout.num_components, self.layout.event_size, len(x)
+        rng = np.random.default_rng(self.seed)
+        chosen = rng.choice(n, ROWS_FOR_START, replace=False) if n > ROWS_FOR_START else np.arange(n)
+        rows = x[chosen].astype(np.float64)
+        variances = None if variances is None else variances[chosen].astype(np.float64)
+        weights = np.ones(len(rows)) if sample_weight is None else sample_weight[chosen].astype(np.float64)
+        if not weights.sum() > 0:
+            raise ValueError("sample_weight: expected a positive sum, got 0 among the rows that the start looks at")
+        weights = weights / weights.sum()
+        centre = weights @ rows
+        error = np.diag(np.zeros(d) if variances is None else weights @ variances)
+        whitener = _whitener(rows, centre, weights, error, np.finfo(x.dtype).eps, self.diagonal)
+        self.centre.assign(centre)
+        self.whitener.assign(whitener)
+        z = self._whitened(rows).numpy()
+        best = -np.inf
+        for start in range(self.starts):
+            self._set_start(z, start)
+            for _ in range(STEPS_AN_EPOCH if n <= ROWS_FOR_START else 10):
+                score = self._trial(rows, variances, weights).numpy()
+            if score > best:
+                best, kept = score, [variable.numpy() for variable in self._state]
+        for variable, value in zip(self._state, kept, strict=True):
+            variable.assign(value)
+        self.adapted.assign(1)
+
+    @property
+    def _state(self):
+        return [*self.moments, self.inverse_rows, self.weights_, self.whitened_loc, self.whitened_scale] + (
+            [self.noise] if self.rank else []
+        )
+
+    @tf.function(reduce_retracing=True)
+    def _trial(self, rows, variances, weights):
+        """One iteration of EM on all of some rows; their mean log density before it."""
+        log_prob, weights, moments = self._expected(rows, variances, weights)
+        total = tf.reduce_sum(weights)
+        squares = tf.reduce_sum(tf.square(weights))
+        self._move(Moments(*(part / total for part in moments)), tf.constant(1.0, tf.float64), squares / total**2)
+        return tf.reduce_sum(log_prob * weights) / total
+
+    def _set_start(self, z, start):
+        """Start 0: K sizes about the middle. Others: means on rows far from each other."""
+        k, d = self.layout.num_components, self.layout.event_size
+        if start == 0:
+            loc = np.zeros((k, d))
+            sizes = np.geomspace(0.08, 2.7, k) if k > 1 else np.ones(1)
+            variances = np.repeat(sizes[:, np.newaxis] ** 2, d, axis=1)
+            covariance = variances[:, :, np.newaxis] * np.eye(d)
+        else:
+            layout = MixtureLayout(k, d, "tril")
+            _, loc, scale = layout.split(layout.initial_params(z, self.seed + start, tf.float64))
+            loc, covariance = loc.numpy(), (scale @ tf.linalg.matrix_transpose(scale)).numpy()
+            variances = np.diagonal(covariance, axis1=1, axis2=2)
+        weights = np.full(k, 1 / k)
+        second = loc**2 + variances if self.diagonal else covariance + loc[:, :, np.newaxis] * loc[:, np.newaxis]
+        self.weights_.assign(weights)
+        self.whitened_loc.assign(loc)
+        self.whitened_scale.assign(np.sqrt(variances) if self.diagonal else np.linalg.cholesky(covariance))
+        shared = weights.reshape(-1, *[1] * (second.ndim - 1))
+        for variable, value in zip(self.moments, (weights, weights[:, np.newaxis] * loc, shared * second), strict=True):
+            variable.assign(value)
+        self.inverse_rows.assign(1 / len(z))
+        if self.rank:
+            self.noise.assign(variances)
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=None, sample_weight=None, callbacks=None, **options):
+        """Fit to rows: `tf_keras.Model.fit`, with the start, the whitening and the batches chosen here.
+
+        Args:
+          x: array [N, D]; or a pair of arrays, rows and their variances [N, D], see `step`; or a `tf.data.Dataset` of
+            batches: rows [B, D], or (rows, ignored, weights). Float64 rows keep their digits.
+          y: None, or what Keras's users hand over in its place: the rows once more. It is not looked at.
+          batch_size: of arrays, at least K; all rows where there are at most 20,000, otherwise the larger of 5,000 and
+            50 K, and then as near to it as N is divided evenly.
+          epochs: passes over the data, for data that are one batch 25 steps each; if left out, until one gains less
+            than 0.001 nats a row, at most 60.
+          sample_weight: array [N], not negative.
+          callbacks, options: those of `tf_keras.Model.fit`.
+
+        Returns:
+          Keras's History.
+
+        Raises:
+          ValueError: as `adapt` and `step`; the message names the batch. All that was learnt before it is kept.
+        """
+        where = _Progress(self, None if epochs is not None else 0.001)
+        epochs = 60 if epochs is None else epochs
+        if not isinstance(x, tf.data.Dataset):
+            rows, variances = x if isinstance(x, (tuple, list)) and len(x) == 2 else (x, None)
+            rows, variances, weights = self._check_arrays(rows, variances, sample_weight)
+            x = self._batches(rows, variances, weights, batch_size)
+            self._adapt_once(rows, variances, weights)
+        elif batch_size is not None or sample_weight is not None:
+            raise ValueError("batch_size, sample_weight: expected None for a dataset, whose batches have their own")
+        else:
+            spec = _rows_of(x.element_spec)
+            if spec.shape.rank != 2 or spec.shape[1] not in (None, self.layout.event_size):
+                raise ValueError(f"x: expected batches [B, {self.layout.event_size}], got shape {tuple(spec.shape)}")
+            if not self.adapted:
+                self._adapt_once(*_first_rows(x, self.layout.event_size))
+        callbacks = callbacks if isinstance(callbacks, tf_keras.callbacks.CallbackList) else list(callbacks or [])
+        try:
+            return super().fit(x, epochs=epochs, callbacks=[*callbacks, where], **options)
+        except tf.errors.InvalidArgumentError as error:
+            message = _assertion(error)
+            if message is None:
+                raise
+            raise ValueError(f"{message} in batch {where.batch} of epoch {where.epoch}, counted from 0") from None
+
+    def _adapt_once(self, rows, variances, weights):
+        if not self.adapted:
+            self.adapt(rows, variances, weights)
+
+    def _batches(self, rows, variances, weights, batch_size):
+        """A dataset of parts of nearly equal size, in an order that follows from the seed and the step."""
+        k, n = self.layout.num_components, len(rows)
+        if batch_size is None:
+            batch_size = n if n <= ROWS_FOR_START else max(5000, 50 * k)
+        if batch_size not in range(k, max(n, k) + 1):
+            raise ValueError(f"batch_size: expected a whole number from {k}, the components, to {n}, got {batch_size!r}")
+        parts = -(-n // batch_size)
+        if n // parts < k:
+            parts = n // k
+        tensors = tuple(None if part is None else tf.constant(part) for part in (rows, variances, weights))
+
+        def order():
+            rng = np.random.default_rng([self.seed, int(self.steps) // parts])
+            yield from np.array_split(rng.permutation(n), parts)
+
+        def pick(chosen):
+            x, v, w = (None if part is None else tf.gather(part, chosen) for part in tensors)
+            x = x if v is None else (x, v)
+            return (x,) if w is None else (x, x, w)
+
+        if parts == 1:
+            return tf.data.Dataset.from_tensors(pick(tf.range(n))).repeat(STEPS_AN_EPOCH)
+        chosen = tf.data.Dataset.from_generator(order, output_signature=tf.TensorSpec([None], tf.int64))
+        return chosen.map(pick).prefetch(2).apply(tf.data.experimental.assert_cardinality(parts))
+
+    def _check_arrays(self, x, variances, weights):
+        """Arrays of the right shape, finite, float32 or float64, enough rows."""
+        k, d = self.layout.num_components, self.layout.event_size
+        x = _floats("x", x)
+        if x.ndim != 2 or x.shape[1] != d:
+            raise ValueError(f"x: expected [N, {d}], got shape {x.shape}")
+        least = max(k, 2 if self.diagonal else d + 1)
+        if len(x) < least:
+            raise ValueError(f"x: expected at least {least} rows for {k} components in {d} dimensions, got {len(x)}")
+        _check_finite("x", x)
+        if variances is not None:
+            variances = _floats("variances", variances)
+            if variances.shape != x.shape:
+                raise ValueError(f"variances: expected [{len(x)}, {d}] as x, got shape {variances.shape}")
+            _check_finite("variances", variances)
+            if variances.min() < 0:
+                raise ValueError(f"variances: expected numbers of at least 0, got {variances.min():.3g}")
+        if weights is not None:
+            weights = _floats("sample_weight", weights)
+            if weights.shape != (len(x),):
+                raise ValueError(f"sample_weight: expected [{len(x)}], got shape {weights.shape}")
+            _check_finite("sample_weight", weights)
+            if weights.min() < 0 or not weights.sum() > 0:
+                raise ValueError(f"sample_weight: expected numbers of at least 0 with a positive sum, got {weights.min():.3g}")
+        return x, variances, weights
+
+    def _check_adapted(self):
+        if not self.adapted:
+            raise ValueError("params: expected a model that was fitted, got one that has seen no rows; call fit or adapt")
+
+    def revive(self):
+        """Give each dead component one half of the component with the largest weight. `fit` does it between passes.
+
+        Returns:
+          The numbers of the components that were placed anew, a list.
+        """
+        dead = self.dead_components
+        for j in dead:
+            count, first, second = (part.numpy() for part in self.moments)
+            k = int(count.argmax())
+            loc = first[k] / count[k]
+            if self.diagonal:
+                covariance = second[k] / count[k] - loc**2
+                axis = np.sqrt(covariance) * (covariance == covariance.max())
+                spread = covariance - 0.25 * axis**2
+            else:
+                covariance = second[k] / count[k] - np.outer(loc, loc)
+                values, vectors = np.linalg.eigh(covariance)
+                axis = np.sqrt(values[-1]) * vectors[:, -1]
+                spread = covariance - 0.25 * np.outer(axis, axis)
+            half = count[k] / 2
+            for index, mean in ((j, loc + 0.5 * axis), (k, loc - 0.5 * axis)):
+                count[index], first[index] = half, half * mean
+                second[index] = half * (spread + (mean**2 if self.diagonal else np.outer(mean, mean)))
+            for variable, value in zip(self.moments, (count, first, second), strict=True):
+                variable.assign(value)
+        if dead:  # an M-step that takes nothing in
+            self._move(self.moments, tf.constant(0.0, tf.float64), tf.constant(0.0, tf.float64))
+        return dead
+
+
+class _Progress(tf_keras.callbacks.Callback):
+    """Where `fit` stands; between passes it revives components, and ends the fit where a pass gains less than `least`."""
+
+    def __init__(self, model, least):
+        super().__init__()
+        self.fitted, self.least, self.last, self.epoch, self.batch = model, least, np.inf, 0, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch > 0 and (revived := self.fitted.revive()):
+            self.fitted.revived.append((epoch, revived))
+            self.last = np.inf
+        self.epoch, self.batch = epoch, 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.batch = batch + 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        loss = (logs or {}).get("loss", np.nan)
+        if self.least is not None and self.last - loss < self.least:
+            self.model.stop_training = True
+        self.last = loss
+
+
+def _whitener(rows, centre, weights, error, eps, diagonal):
+    """The lower triangular factor of the rows' covariance, by a QR decomposition, which keeps twice the digits."""
+    centred = rows - centre
+    spread = np.sqrt(weights @ centred**2 + np.diag(error))
+    constant = np.flatnonzero(spread <= eps * np.abs(rows).max(axis=0))
+    if len(constant):
+        raise ValueError(f"x: expected columns that vary, got the constant column {constant[0]}")
+    if diagonal:
+        return spread
+    root = np.sqrt(weights)[:, np.newaxis] * centred / spread
+    root = np.concatenate([root, np.sqrt(error) / spread])
+    factor = np.linalg.qr(root, mode="r").T
+    factor = factor * np.where(np.diag(factor) < 0, -1, 1)
+    left = np.diag(factor)
+    if left.min() < 4 * eps:
+        raise ValueError(
+            f"x: expected columns none of which follows from the others, got column {left.argmin()}, a sum of multiples of "
+            f"the columns before it up to {left.min():.1g} of its standard deviation"
+        )
+    return spread[:, np.newaxis] * factor
+
+
+def _floats(name, value):
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name}: expected an array of numbers, got {array.dtype}")
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+
+
+def _check_finite(name, array):
+    for start in range(0, len(array), 100_000):
+        bad = ~np.isfinite(array[start : start + 100_000])
+        if bad.any():
+            row = start + int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
+            raise ValueError(f"{name}: expected finite numbers, got NaN or infinity in row {row}")
+
+
+def _rows_of(element):
+    while isinstance(element, (tuple, list)):
+        element = element[0]
+    return element
+
+
+def _first_rows(dataset, d):
+    """Rows of the first batches, their variances and weights: enough for the start."""
+    kept, n = [], 0
+    for number, element in enumerate(dataset):
+        x, _, weights = tf_keras.utils.unpack_x_y_sample_weight(element)
+        x, variances = x if isinstance(x, (tuple, list)) else (x, None)
+        x = np.asarray(x)
+        if x.ndim != 2 or x.shape[1] != d:
+            raise ValueError(f"x: expected batches [B, {d}], got shape {x.shape} in batch {number}, counted from 0")
+        if not np.all(np.isfinite(x)):
+            raise ValueError(f"x: expected finite numbers, got NaN or infinity in batch {number}, counted from 0")
+        kept.append((x, variances, weights))
+        n += len(x)
+        if n >= ROWS_FOR_START:
+            break
+    if not kept:
+        raise ValueError("x: expected a dataset of batches, got an empty one")
+    return tuple(None if part[0] is None else np.concatenate(part) for part in zip(*kept, strict=True))
+
+
+def _assertion(error):
+    """The message of one of `step`'s assertions inside TensorFlow's report of it, or None."""
+    found = re.search(r"((?:x|sample_weight|prior_rows): [^'\]\[]*)[\]']*(?:\s*\[?(-?[\d.]+)\]?)?", error.message)
+    return found and " ".join(part.strip() for part in found.groups() if part)
