@@ -1,8 +1,17 @@
 """The course's assertions: what holds, what must fail, and whether an exercise is right."""
 
 import contextlib
+import textwrap
 
 import numpy as np
+
+WIDTH = 79  # characters of a printed line: a reader's column
+
+
+def _say(text):
+    """Print a text, its lines broken at the width of a reader's column."""
+    for line in text.splitlines():
+        print(textwrap.fill(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
 def check(claim, holds, value=None):
@@ -28,7 +37,7 @@ def check(claim, holds, value=None):
     shown = "" if value is None else f" ({_rounded(value)})"
     if not truth:
         raise AssertionError(f"does not hold: {claim}{shown}")
-    print(f"holds: {claim}{shown}")
+    _say(f"holds: {claim}{shown}")
 
 
 def _rounded(value):
@@ -58,14 +67,14 @@ def exercise(title, is_right, yours, solution):
     try:
         verdict = is_right(yours)
     except NotImplementedError:
-        print(f"not done yet: {title}")
+        _say(f"not done yet: {title}")
         return
     except Exception as error:  # an answer may raise anything; the reader is told what, and goes on
         verdict = f"It raised {type(error).__name__}: {error}"
     if verdict is True:
-        print(f"right: {title}")
+        _say(f"right: {title}")
     else:
-        print(f"not right yet. Should hold: {title}.{f' {verdict}' if verdict else ''}")
+        _say(f"not right yet. Should hold: {title}.{f' {verdict}' if verdict else ''}")
 
 
 @contextlib.contextmanager
@@ -83,6 +92,6 @@ def fails_with(kind):
     try:
         yield
     except kind as error:
-        print(f"{type(error).__name__}: {error}")
+        _say(f"{type(error).__name__}: {error}")
     else:
         raise AssertionError(f"expected the mistake to raise {kind.__name__}, and nothing was raised")

@@ -58,7 +58,7 @@ def versions():
     import tf_keras
 
     return (
-        f"Python {platform.python_version()}, TensorFlow {tf.__version__}, TensorFlow Probability {tfp.__version__}, "
+        f"Python {platform.python_version()}, TensorFlow {tf.__version__}, TFP {tfp.__version__}, "
         f"tf_keras {tf_keras.__version__}, NumPy {np.__version__}"
     )
 

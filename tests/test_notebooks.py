@@ -1,22 +1,28 @@
 """The stored notebooks keep the rules of tests/hygiene.py, and each rule is seen to fail where it is broken."""
 
+import base64
+import collections
 import copy
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
-from hygiene import MAX_BYTES, problems
+from hygiene import problems
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "docs"))
-
-from pictures import finished_pictures  # noqa: E402
-
 GENERATED = {".ipynb_checkpoints", "release", "submitted", "copies", "autograded", "feedback"}
 NOTEBOOKS = sorted(path for path in (ROOT / "notebooks").rglob("*.ipynb") if not GENERATED & {*path.parts})
+
+
+# Not yet stored by notebooks/store.py. Take a name out with the notebook's first commit in the new form.
+OLD_FORM = {"01_bivariate_full_covariance", "02_high_dimensional_tril", "03_vae_mixture", "ps1", "ps2", "ps3"}
+OLD_FAULTS = "characters wide", "it only draws", "lines of code", "not in both", "1258291", "60000", "stored twice"
 
 
 def test_there_are_notebooks():
@@ -27,7 +33,10 @@ def test_there_are_notebooks():
 def test_stored_notebook(path):
     notebook = json.loads(path.read_text(encoding="utf-8"))
     nbformat.validate(notebook)
-    assert problems(notebook, path.stat().st_size) == []
+    found = problems(notebook, path.stat().st_size)
+    if path.stem in OLD_FORM:
+        found = [fault for fault in found if not any(old in fault for old in OLD_FAULTS)]
+    assert found == []
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
     if path.name[0].isdigit():  # a lesson, which opens with its finished picture
         opening = notebook["cells"][0]
@@ -35,12 +44,35 @@ def test_stored_notebook(path):
 
 
 @pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.name[0].isdigit()], ids=lambda path: path.name)
-def test_readme_shows_the_finished_picture_as_it_is(path):
-    """After a lesson was run anew: uv run python docs/pictures.py."""
-    (stored,) = finished_pictures(path).values()
+def test_readme_shows_the_opening_picture_as_it_is(path):
+    opening = json.loads(path.read_text(encoding="utf-8"))["cells"][0]
+    attached = base64.b64decode("".join(opening["attachments"]["finished.png"]["image/png"]))
     kept = ROOT / "docs" / "pictures" / f"{path.stem}.png"
-    assert kept.read_bytes() == stored
+    assert kept.read_bytes() == attached
     assert f"](docs/pictures/{kept.name})" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_no_large_picture_is_kept_twice():
+    """Thumbnails are kept twice, in the notebook and for the README; whatever is larger, once."""
+    pictures = collections.Counter()
+    for path in NOTEBOOKS:
+        if path.stem in OLD_FORM:
+            continue
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            for part in [*cell.get("attachments", {}).values(), *(o.get("data", {}) for o in cell.get("outputs", []))]:
+                if "image/png" in part:
+                    pictures[base64.b64decode("".join(part["image/png"]))] += 1
+    pictures.update(path.read_bytes() for path in (ROOT / "docs" / "pictures").iterdir())
+    assert [len(png) for png, times in pictures.items() if times > 1 and len(png) > 60_000] == []
+
+
+def test_code_is_formatted():
+    """Line lengths and rules differ between the notebooks and the rest: notebooks/ruff.toml."""
+    new = [str(path) for path in NOTEBOOKS if path.stem not in OLD_FORM]
+    for command in (["check", "--quiet"], ["format", "--check", "--quiet"]):
+        files = [*new, *(str(ROOT / folder) for folder in ("helpers", "tests", "docs", "notebooks/store.py"))]
+        run = subprocess.run([sys.executable, "-m", "ruff", *command, *files], capture_output=True, text=True)
+        assert run.returncode == 0, run.stdout + run.stderr
 
 
 def code(source, count, outputs=(), tags=()):
@@ -53,11 +85,24 @@ def code(source, count, outputs=(), tags=()):
     }
 
 
+def folded(source, count, outputs=(), tags=("hide-input",)):
+    return code(source, count, outputs, tags) | {"metadata": {"tags": [*tags], "jupyter": {"source_hidden": True}}}
+
+
+def png(rows, size=None):
+    """Grey levels [height, width] as the text of a PNG."""
+    file, picture = io.BytesIO(), Image.fromarray(np.uint8(rows)).convert("RGB")
+    (picture.resize(size) if size else picture).save(file, "png")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+SHADES = np.add.outer(np.arange(120), np.arange(120))
 PICTURE = {
     "output_type": "display_data",
-    "data": {"image/png": "iVBORw0"},
+    "data": {"image/png": png(SHADES), "text/plain": "A line, and a text alternative " * 9},
     "metadata": {"image/png": {"alt": "A line."}},
 }
+TEXT = {"output_type": "stream", "name": "stdout", "text": ["some text\n"]}
 ERROR = {"output_type": "error", "ename": "ValueError", "evalue": "no", "traceback": ["ValueError: no"]}
 GOOD = {
     "metadata": {},
@@ -66,11 +111,15 @@ GOOD = {
             "cell_type": "markdown",
             "metadata": {},
             "source": "# Title ![A line.](attachment:a.png)",
-            "attachments": {"a.png": {"image/png": "iVBORw0"}},
+            "attachments": {"a.png": {"image/png": png(SHADES, (60, 60))}},
         },
         code("SEED = 1", 1, tags=["parameters"]),
         code("plot()", 2, [PICTURE]),
         code("mistake()", 3, [ERROR], ["raises-exception"]),
+        folded("fig = draw(x)", 4, [copy.deepcopy(PICTURE) | {"data": {"image/png": png(SHADES.T // 2)}}]),
+        folded("def draw_more(x):\n    return x", 5),
+        code("live(draw_more)", 6, tags=["widget"]),
+        code("fig = 1\nprint(fig)", 7, [TEXT]),
     ],
 }
 
@@ -96,7 +145,71 @@ def no_alternative(notebook):
 
 
 def stale_attachment(notebook):
-    notebook["cells"][0]["attachments"]["a.png"] = {"image/png": "iVBORw1"}
+    notebook["cells"][0]["attachments"]["a.png"] = {"image/png": png(SHADES[::-1], (60, 60))}
+
+
+def large_attachment(notebook):
+    large = SHADES + np.random.default_rng(0).integers(0, 2, (120, 120))
+    data = png(np.kron(large, np.ones((9, 9))) + np.random.default_rng(1).integers(0, 3, (1080, 1080)))
+    notebook["cells"][0]["attachments"]["a.png"] = {"image/png": data}
+
+
+def picture_twice(notebook):
+    notebook["cells"][2]["outputs"].append(copy.deepcopy(notebook["cells"][2]["outputs"][0]))
+
+
+def wide_code(notebook):
+    notebook["cells"][2]["source"] = f"plot({'x' * 74})"
+
+
+def wide_comment(notebook):
+    notebook["cells"][2]["source"] = "plot()  # " + "so " * 24
+
+
+def wide_stream(notebook):
+    notebook["cells"][7]["outputs"][0] = {**TEXT, "text": ["short\n", "x" * 80 + "\n"]}
+
+
+def wide_result(notebook):
+    result = {"output_type": "execute_result", "data": {"text/plain": "[" + "1, " * 26 + "]"}, "metadata": {}}
+    notebook["cells"][2]["outputs"].append(result)
+
+
+def long_cell(notebook):
+    notebook["cells"][7]["source"] = ["pass\n"] * 25 + ["pass"]
+
+
+def long_folded_cell(notebook):
+    notebook["cells"][4]["source"] = "\n".join(["draw()"] * 36)
+
+
+def folded_on_the_site_only(notebook):
+    del notebook["cells"][4]["metadata"]["jupyter"]
+
+
+def folded_in_jupyterlab_only(notebook):
+    notebook["cells"][2]["metadata"]["jupyter"] = {"source_hidden": True}
+
+
+def folded_and_prints(notebook):
+    notebook["cells"][4]["outputs"].append(TEXT)
+
+
+def folded_and_computes(notebook):
+    notebook["cells"][4]["source"] = "score = draw(x)"
+    notebook["cells"][7]["source"] = "print([score for x in range(3)])"
+
+
+def folded_idea(notebook):
+    notebook["cells"][7]["source"] = "def f():\n    return draw_more(1)\n\n\nprint(f())"
+
+
+def folded_for_nobody(notebook):
+    notebook["cells"][6]["source"] = "live(draw)"
+
+
+def drawing_not_folded(notebook):
+    notebook["cells"][2]["source"] = "\n".join(["plot()"] * 9)
 
 
 def no_alternative_in_prose(notebook):
@@ -153,6 +266,21 @@ def test_a_good_notebook_has_no_problems():
         (no_alternative, "without a text alternative"),
         (stale_attachment, "none of this notebook's own pictures"),
         (no_alternative_in_prose, "without a text alternative"),
+        (large_attachment, "bytes, more than 60000"),
+        (picture_twice, "stored twice"),
+        (wide_code, "80 characters wide"),
+        (wide_comment, "82 characters wide"),
+        (wide_stream, "line 2: 80 characters wide"),
+        (wide_result, "80 characters wide"),
+        (long_cell, "26 lines of code, more than 25"),
+        (long_folded_cell, "36 lines of code, more than 35"),
+        (folded_on_the_site_only, "not in both"),
+        (folded_in_jupyterlab_only, "not in both"),
+        (folded_and_prints, "more or less than draw"),
+        (folded_and_computes, "binds score, which cell 7 reads"),
+        (folded_idea, "binds draw_more, which cell 7 reads"),
+        (folded_for_nobody, "more or less than draw"),
+        (drawing_not_folded, "only draws"),
         (svg, "SVG"),
         (unplanned_error, "without the tag raises-exception"),
         (planned_error_missing, "nothing was raised"),
@@ -171,7 +299,8 @@ def test_each_rule_can_fail(spoil, says):
 
 
 def test_a_large_notebook_is_a_problem():
-    assert "bytes" in problems(copy.deepcopy(GOOD), MAX_BYTES + 1)[0]
+    assert problems(copy.deepcopy(GOOD), 1_258_291) == []  # 1.2 MiB
+    assert "bytes" in problems(copy.deepcopy(GOOD), 1_258_292)[0]
 
 
 def test_strict_comparison_sees_one_digit(tmp_path):
