@@ -7,12 +7,16 @@ and the theme's addresses for Binder and Colab hold as they are. Neither they no
 import base64
 import hashlib
 import importlib.util
+import inspect
 import json
+import pkgutil
 import re
 import shutil
 from pathlib import Path, PurePosixPath
 
 from docutils import nodes
+
+import helpers
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -23,6 +27,11 @@ ROW = re.compile(
 )
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 LIVE = "*Sliders stand here, live in JupyterLab, Binder or Colab. The picture below shows them at one setting.*"
+DOWNLOAD = (
+    "[This page as a notebook](path:../../notebooks/{stem}.ipynb), to be run [inside the course](../index.md#Run-it).\n"
+)
+INHERITED = "cross_entropy, kl_divergence"  # TFP gives its classes copies of these
+FIRST = ("layout", "distributions", "fitting")  # of the helpers; the others follow by name
 PROMPTS = {"solution": "a solution", "widget": "the code of the sliders", "colab": "the cell that sets Colab up"}
 
 
@@ -89,6 +98,9 @@ def for_the_site(notebook, stem, repository_url=""):
             for name, data in cell.pop("attachments", {}).items():
                 pictures[f"{stem}/{name}"] = base64.b64decode("".join(data["image/png"]))
                 source = source.replace(f"](attachment:{name})", f"]({stem}/{name})")
+            if not cells:
+                title, rest = source.split("\n", 1)
+                source = f"{title}\n\n{DOWNLOAD.format(stem=stem)}{rest}"
             cell["source"] = source
         for output in cell.get("outputs", []):
             if png := output.get("data", {}).get("image/png"):
@@ -123,6 +135,15 @@ def cards(readme, openings):
     return "\n".join(found)
 
 
+def reference(names):
+    """Markdown for the reference of the modules of these names: a section each, those of FIRST at the top."""
+    names = sorted(names, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
+    return "\n".join(
+        f"## {name}\n\n```{{eval-rst}}\n.. automodule:: helpers.{name}\n   :exclude-members: {INHERITED}\n```\n"
+        for name in names
+    )
+
+
 def section(readme, begin, end):
     """The README from the text `begin` to the text `end`; a ValueError where it has changed."""
     start = readme.index(begin)
@@ -153,6 +174,8 @@ def copy_the_course(app):
         openings[path] = notebook["cells"][0]["source"]
     write(DOCS / "generated" / "cards.md", cards(readme, openings))
     write(DOCS / "generated" / "start.md", section(readme, "**Learn**", "## The map"))
+    modules = [module.name for module in pkgutil.iter_modules(helpers.__path__) if not module.name.startswith("_")]
+    write(DOCS / "generated" / "helpers.md", reference(modules))
     answer = section(readme, "## The answer", "## Other ways in")
     write(DOCS / "generated" / "answer.md", mended_links(answer.split("\n", 1)[1], ".", url))
 
@@ -163,6 +186,22 @@ def add_alternatives(app, doctree):
         alternative = app.env.alternatives.get(Path(image["uri"]).stem)
         if alternative:
             image["alt"] = alternative
+
+
+def true_signature(app, what, name, obj, options, signature, return_annotation):
+    """Autodoc takes that of the metaclass where there is one, as TFP's distributions have."""
+    return (str(inspect.signature(obj)), None) if what == "class" and signature == "(*args, **kwargs)" else None
+
+
+def keep_whole(app, what, name, obj, options, lines):
+    """Before Napoleon, which takes what stands before a colon for a type. Ours have theirs as annotations."""
+    app.env.whole = [*lines]
+
+
+def mend_attributes(app, what, name, obj, options, lines):
+    """After Napoleon."""
+    if what in ("attribute", "property", "data") and any(line.startswith(":type:") for line in lines):
+        lines[:] = app.env.whole
 
 
 def add_source_button(app, pagename, templatename, context, doctree):
@@ -194,6 +233,9 @@ def copy_mathjax(app, error):
 def setup(app):
     app.add_config_value("repository_url", "", "env", str)
     app.connect("builder-inited", copy_the_course)
+    app.connect("autodoc-process-signature", true_signature)
+    app.connect("autodoc-process-docstring", keep_whole, priority=400)  # Napoleon has 500
+    app.connect("autodoc-process-docstring", mend_attributes, priority=600)
     app.connect("doctree-read", add_alternatives)
     app.connect("html-page-context", add_source_button, priority=502)  # after the theme has made its list of buttons
     app.connect("build-finished", copy_mathjax)

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ADDRESS = re.compile(r"https://github\.com/[\w.-]+/[\w.-]*\w")
+ADDRESS = re.compile(r"(https://github\.com/[\w.-]+/(?!\.git/?$)[\w.-]*?\w)(?:\.git)?/?")
 COURSE_LINE = re.compile(r'COURSE = ".*?"')
 LINKS_LINE = re.compile(r"^(\[!\[Open in |Open in \[).*\n\n", re.MULTILINE)
 BADGE = "https://mybinder.org/badge_logo.svg"
@@ -62,12 +62,14 @@ def published_project(text, address):
 def publish(root, address):
     """Write the address into the course that lies in the folder `root`.
 
+    An ending that belongs to git or to a browser, `.git` or a slash, is no part of it.
+
     Raises:
-      ValueError: where `address` is not that of a repository on GitHub; nothing is written.
+      ValueError: where `address` is not that of a repository on GitHub, such as with http; nothing is written.
     """
-    if not ADDRESS.fullmatch(address):
+    if not (match := ADDRESS.fullmatch(address)):
         raise ValueError(f"address: expected https://github.com/OWNER/NAME, got {address!r}")
-    new = {}
+    address, new = match[1], {}
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         new[path] = published_notebook(path.read_text(encoding="utf-8"), address, path.name)
     for path, change in (

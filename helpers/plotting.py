@@ -73,8 +73,8 @@ def live(draw, /, **controls):
       An ipywidgets.Box: the controls, and below them the picture.
 
     Raises:
-      Whatever `draw` raises at the first values. Later, when a control moves, the traceback also takes the picture's
-      place: where widgets live, nobody else would show it.
+      Exception: whatever `draw` raises at the first values. Later, when a control moves, the traceback also takes the
+        picture's place: where widgets live, nobody else would show it.
     """
     picture = ipywidgets.HTML()
 

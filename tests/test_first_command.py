@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import first_command
 import pytest
 
-from helpers import lab
+from helpers import _lab
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 class Server:
-    """As much of Jupyter's ServerApp as helpers/lab.py touches."""
+    """As much of Jupyter's ServerApp as helpers/_lab.py touches."""
 
     def __init__(self, root_dir):
         self.root_dir, self.allow_root, self.open_browser, self.said = str(root_dir), False, True, []
@@ -30,7 +30,7 @@ def nobodys_screen(monkeypatch):
 
 def loaded(root_dir):
     server = Server(root_dir)
-    lab._load_jupyter_server_extension(server)
+    _lab._load_jupyter_server_extension(server)
     return server.allow_root, server.open_browser, len(server.said)
 
 

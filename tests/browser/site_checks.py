@@ -41,6 +41,24 @@ PICTURES = r"""() => [...document.images].flatMap(image => [
     ...(image.naturalWidth ? [] : [`no picture: ${image.getAttribute("src")}`]),
 ])"""
 
+# What Napoleon makes of a colon where it expects none, and a metaclass of a signature.
+REFERENCE = r"""() => [...document.querySelectorAll("dl.py > dt.sig")].flatMap(signature => {
+    const name = signature.id, found = [];
+    const names = [...signature.querySelectorAll(".sig-param")].map(one => one.textContent.match(/\w+|$/)[0]);
+    if (/\(\*args, \*\*kwargs\)/.test(signature.textContent)) found.push(`no signature: ${name}`);
+    for (const field of signature.parentElement.querySelectorAll(":scope > dd > dl.field-list > dt")) {
+        const what = field.textContent.replace(":", "").trim(), body = field.nextElementSibling;
+        if (/type$/i.test(what)) found.push(`a piece of a sentence for a type: ${name}: ${body.textContent.trim()}`);
+        for (const entry of body.querySelector(":scope > ul") ? body.querySelectorAll(":scope > ul > li") : [body]) {
+            const first = (entry.querySelector("strong, a, code") ?? entry).textContent;
+            if (what === "Parameters" && !names.includes(first) && !first.startsWith("**"))
+                found.push(`no parameter: ${name}: ${first}`);
+            if (what === "Raises" && !/^[\w.]+$/.test(first)) found.push(`no error: ${name}: ${first}`);
+        }
+    }
+    return found;
+})"""
+
 # Opened, or nothing would be known of what is folded away, such as the solutions.
 OPEN_ALL = "() => document.querySelectorAll('details').forEach(details => { details.open = true; })"
 
@@ -148,6 +166,7 @@ def problems(browser, origin, name):
     page.evaluate(OPEN_ALL)
     found["formulas"] = page.evaluate(UNTYPESET)
     found["pictures"] = page.evaluate(PICTURES)
+    found["reference"] = page.evaluate(REFERENCE)
     found["light"] = accessibility_problems(page)
     page.emulate_media(color_scheme="dark")
     found["dark"] = accessibility_problems(

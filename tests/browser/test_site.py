@@ -25,7 +25,7 @@ import lessons  # noqa: E402
 from site_checks import pages, site_problems  # noqa: E402
 
 LESSONS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-RULES = ("loading", "origin", "formulas", "pictures", "links", "light", "dark", "width")
+RULES = ("loading", "origin", "formulas", "pictures", "reference", "links", "light", "dark", "width")
 ADDRESS = "https://github.com/example/course"
 SECONDS = 60  # what a build may take
 WIDGET = {
@@ -151,7 +151,15 @@ def test_the_landing_page_shows_every_lesson(builds):
     page = (builds[0] / "index.html").read_text(encoding="utf-8")
     for stem in LESSONS:
         assert re.search(rf'href="notebooks/{stem}.html">(<span[^>]*>)?<img alt="[^"]{{40,}}', page), stem
-    words = html.unescape(re.sub("<[^>]+>", "", page))
+    words = " ".join(html.unescape(re.sub("<[^>]+>", "", page)).split())
+    rows = re.findall(
+        r"^\| \[(.+?)\]\(notebooks/(.+?)\.ipynb\) \| (.+?) \| (.+?) \|$",
+        (ROOT / "README.md").read_text(encoding="utf-8"),
+        re.M,
+    )
+    assert [stem for _, stem, _, _ in rows] == LESSONS
+    for title, _, question, minutes in rows:
+        assert re.sub("[*`]", "", f"{title} {question} {minutes} minutes") in words
     assert "pip install uv && uv run jupyter lab notebooks" in words and "pip install uv && uv run pytest" in words
 
 
@@ -166,6 +174,20 @@ def test_buttons_follow_the_address(builds, stem):
         assert f'href="{target}"' in text_of(marked, stem)
     plain_buttons = text_of(plain, stem).split("article-header-buttons", 1)[1].split("jb-print-docs-body", 1)[0]
     assert "href=" not in plain_buttons and "fullscreen" in plain_buttons
+
+
+@pytest.mark.parametrize("stem", LESSONS)
+def test_a_lesson_can_be_downloaded_as_it_is_stored(builds, stem):
+    page = text_of(builds[0], stem)
+    (link,) = re.findall(r'<a class="[^"]*download[^"]*" download="" href="([^"]+)"', page)
+    stored = (builds[0] / "notebooks" / link).resolve()
+    assert stored.name == f"{stem}.ipynb" and stored.read_bytes() == (ROOT / "notebooks" / stored.name).read_bytes()
+
+
+def test_every_helper_is_in_the_reference(builds):
+    page = (builds[0] / "helpers.html").read_text(encoding="utf-8")
+    modules = {path.stem for path in (ROOT / "helpers").glob("[a-z]*.py")}
+    assert len(modules) >= 6 and {*re.findall(r'<section id="module-helpers\.(\w+)">', page)} == modules
 
 
 def test_pages_that_are_no_notebooks_have_their_source_too(builds):
@@ -209,6 +231,8 @@ PAGE = """<!doctype html><html lang="en"><head><title>Page</title>
 <a href="#top-of-page">Up</a>, <a href="page.html">again</a></p>
 <img alt="A dot." src="{dot}">{extra}</main></body></html>"""
 DOT = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+FIELD = """<dl class="py function"><dt class="sig" id="f">{signature}</dt><dd>
+<dl class="field-list"><dt>{field}<span class="colon">:</span></dt><dd>{body}</dd></dl></dd></dl>"""
 BROKEN = {
     "status": ('<script src="missing.js"></script>', "loading", "status: 404"),
     "script": ("<script>throw new Error('no')</script>", "loading", "script: no"),
@@ -235,6 +259,31 @@ BROKEN = {
     ),
     "name for an alternative": (f'<img alt="a.png" src="{DOT}">', "pictures", "no text alternative"),
     "broken picture": ('<img alt="None." src="data:image/png;base64,AAAA">', "pictures", "no picture"),
+    "attribute split": (
+        FIELD.format(signature="x: ndarray", field="Type", body="<p>float64</p>"),
+        "reference",
+        "float64",
+    ),
+    "return split": (FIELD.format(signature="f()", field="Return type", body="<p>A tuple</p>"), "reference", "A tuple"),
+    "error split": (
+        FIELD.format(signature="f()", field="Raises", body="<p><strong>Whatever it likes</strong> - no</p>"),
+        "reference",
+        "no error: f: Whatever it likes",
+    ),
+    "parameter split": (
+        FIELD.format(
+            signature="f(<em class='sig-param'>x=1</em>)",
+            field="Parameters",
+            body="<ul><li><p><strong>x</strong> - one</p></li><li><p><strong>then y</strong> - two</p></li></ul>",
+        ),
+        "reference",
+        "no parameter: f: then y",
+    ),
+    "signature lost": (
+        FIELD.format(signature="f(*args, **kwargs)", field="Returns", body="<p>One.</p>"),
+        "reference",
+        "no signature: f",
+    ),
     "dead page": ('<a href="other.html">Other</a>', "links", "no such page: other.html"),
     "dead place": ('<a href="page.html#nowhere">Other</a>', "links", "no such place: page.html#nowhere"),
     "pale": (

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def _jupyter_server_extension_points():
-    return [{"module": "helpers.lab"}]
+    return [{"module": "helpers._lab"}]
 
 
 def _load_jupyter_server_extension(server):
