@@ -33,6 +33,7 @@ myst_heading_slug_func = "lessons.jupyter_anchor"
 default_role = "code"  # the docstrings write `this`
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
+autodoc_inherit_docstrings = False  # Keras and TFP write theirs in Markdown
 napoleon_use_rtype = False  # what stands before a colon in "Returns:" is no type
 
 # lessons.py copies MathJax into the site. A command that MathJax does not know must be an error, which the tests see.
