@@ -1,13 +1,14 @@
-"""Every data set of the course by name. All of it works with no network."""
+"""Every data set of the course by name. All of it works with no network but `mnist`, which takes a file instead."""
 
 import csv
 import os
-import zipfile
 from importlib import resources
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+
+from helpers import arguments
 
 
 class MixtureSample(NamedTuple):
@@ -58,26 +59,20 @@ def sample_mixture(n, weights, loc, covariance, seed=0):
       MixtureSample.
 
     Raises:
-      ValueError: for shapes that do not fit, weights that are no probabilities, covariances that are not valid.
+      ValueError: for shapes that do not fit, NaN or infinity, weights that are no probabilities, covariances
+        that are not symmetric and positive definite.
     """
-    weights, loc, covariance = (np.asarray(a, np.float64) for a in (weights, loc, covariance))
+    given = {"weights": weights, "loc": loc, "covariance": covariance}
+    weights, loc, covariance = (arguments.finite_array(*item).astype(np.float64) for item in given.items())
     if weights.ndim != 1 or np.any(weights < 0) or not np.isclose(weights.sum(), 1):
         raise ValueError(f"weights: expected [K] probabilities that sum to 1, got {weights.tolist()}")
     if loc.ndim != 2 or len(loc) != len(weights):
         raise ValueError(f"loc: expected [{len(weights)}, D], got shape {loc.shape}")
     if covariance.shape != (*loc.shape, loc.shape[1]):
         raise ValueError(f"covariance: expected {[*loc.shape, loc.shape[1]]}, got shape {covariance.shape}")
-    if not np.allclose(covariance, np.swapaxes(covariance, 1, 2)):
-        raise ValueError("covariance: expected symmetric matrices, got one that differs from its transpose")
-    try:
-        factor = np.linalg.cholesky(covariance)
-    except np.linalg.LinAlgError:
-        smallest = np.linalg.eigvalsh(covariance).min()
-        raise ValueError(
-            f"covariance: expected positive definite matrices, got one with the eigenvalue {smallest:.3g}"
-        ) from None
-    rng = np.random.default_rng(seed)
-    component = rng.choice(len(weights), size=_at_least("n", n, 1), p=weights / weights.sum())
+    factor = arguments.cholesky("covariance", covariance)
+    rng, n = arguments.generator(seed), arguments.whole_number("n", n)
+    component = rng.choice(len(weights), size=n, p=weights / weights.sum())
     noise = rng.standard_normal((n, loc.shape[1]))
     x = loc[component] + np.einsum("nij,nj->ni", factor[component], noise)
     return MixtureSample(x.astype(np.float32), component, weights, loc, covariance)
@@ -108,10 +103,11 @@ def correlated_mixture(num_components=3, event_size=2, n=2000, separation=4.0, s
     Raises:
       ValueError: for a size below 1 or a separation that is not positive.
     """
-    k, d = _at_least("num_components", num_components, 1), _at_least("event_size", event_size, 1)
+    k = arguments.whole_number("num_components", num_components)
+    d = arguments.whole_number("event_size", event_size)
     if not separation > 0 or not np.isfinite(separation):
         raise ValueError(f"separation: expected a positive number, got {separation!r}")
-    rng = np.random.default_rng(seed)
+    rng = arguments.generator(seed)
     weights = rng.uniform(0.5, 2.0, k)
     loc = rng.standard_normal((k, d)) * separation / np.sqrt(2 * d)
     mixing = rng.standard_normal((k, d, 2 * d))
@@ -225,7 +221,7 @@ def patches(picture, size=8):
       ValueError: for a picture of another rank or with NaN or infinity, a patch larger than the picture.
     """
     picture = _picture(picture)
-    if _at_least("size", size, 1) > min(picture.shape):
+    if arguments.whole_number("size", size) > min(picture.shape):
         raise ValueError(f"size: expected at most {min(picture.shape)} for a picture {picture.shape}, got {size}")
     windows = np.lib.stride_tricks.sliding_window_view(picture, (size, size))
     return windows.reshape(-1, size * size)
@@ -240,15 +236,13 @@ def add_noise(picture, sigma, seed=0):
     picture = _picture(picture)
     if not (np.isscalar(sigma) and np.isfinite(sigma) and sigma > 0):
         raise ValueError(f"sigma: expected a positive number, got {sigma!r}")
-    return picture + sigma * np.random.default_rng(seed).standard_normal(picture.shape)
+    return picture + sigma * arguments.generator(seed).standard_normal(picture.shape)
 
 
 def _picture(picture):
-    picture = np.asarray(picture)
+    picture = arguments.finite_array("picture", picture)
     if picture.ndim != 2:
         raise ValueError(f"picture: expected [height, width], got shape {picture.shape}")
-    if not np.all(np.isfinite(picture)):
-        raise ValueError("picture: expected finite numbers, got NaN or infinity")
     return picture
 
 
@@ -271,9 +265,9 @@ def digits(seed=0, num_test=360):
     from sklearn.datasets import load_digits
 
     x, y = load_digits(return_X_y=True)
-    if _at_least("num_test", num_test, 1) >= len(x):
+    if arguments.whole_number("num_test", num_test) >= len(x):
         raise ValueError(f"num_test: expected fewer than the {len(x)} images, got {num_test}")
-    order = np.random.default_rng(seed).permutation(len(x))
+    order = arguments.generator(seed).permutation(len(x))
     x, y = x[order].astype(np.float32), y[order]
     return Images(x[num_test:], y[num_test:], x[:num_test], y[:num_test], 16, (8, 8))
 
@@ -308,10 +302,10 @@ def mnist(path=None):
         arrays = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
     parts = []
     for name in ("train", "test"):
-        x, y = np.asarray(arrays[f"x_{name}"]), np.asarray(arrays[f"y_{name}"])
+        x, y = (arguments.finite_array(f"{kind}_{name}", arrays[f"{kind}_{name}"]) for kind in "xy")
         if x.ndim != 3 or x.shape[1:] != (28, 28) or len(x) == 0:
             raise ValueError(f"x_{name}: expected images [N, 28, 28], got shape {x.shape}")
-        if not np.all(np.isfinite(x)) or x.min() < 0 or x.max() > 255 or x.max() <= 1:
+        if x.min() < 0 or x.max() > 255 or x.max() <= 1:
             raise ValueError(f"x_{name}: expected grey values from 0 to 255, got {x.min():g} to {x.max():g}")
         if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer) or y.min() < 0 or y.max() > 9:
             raise ValueError(f"y_{name}: expected {len(x)} labels from 0 to 9, got {y.dtype} of shape {y.shape}")
@@ -325,7 +319,7 @@ def _read_npz(path):
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise ValueError(f"path: expected an .npz file, got {str(path)!r}, which is not there") from None
-    except (OSError, ValueError, AttributeError, TypeError, zipfile.BadZipFile):
+    except Exception:  # NumPy, zipfile and zlib each have errors of their own for a file that is not whole
         raise ValueError(f"path: expected an .npz file, got {str(path)!r}, which NumPy cannot read as one") from None
     missing = [name for name in ("x_train", "y_train", "x_test", "y_test") if name not in arrays]
     if missing:
@@ -353,9 +347,3 @@ def load(name, **options):
     if name not in DATASETS:
         raise ValueError(f"name: expected one of {', '.join(map(repr, DATASETS))}, got {name!r}")
     return DATASETS[name](**options)
-
-
-def _at_least(name, value, least):
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
-    return int(value)

@@ -7,12 +7,13 @@ that of `tfpl.MixtureSameFamily(K, tfpl.MultivariateNormalTriL(D))`. Letters: K 
 """
 
 import dataclasses
-import operator
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
+
+from helpers import arguments
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -68,7 +69,7 @@ class MixtureLayout:
 
     def __post_init__(self):
         for name in ("num_components", "event_size"):
-            object.__setattr__(self, name, _whole_number(name, getattr(self, name)))
+            object.__setattr__(self, name, arguments.whole_number(name, getattr(self, name)))
         if self.covariance not in NAMED_PARAMS:
             raise ValueError(
                 f"covariance: expected one of {', '.join(map(repr, NAMED_PARAMS))}, got {self.covariance!r}"
@@ -119,7 +120,11 @@ class MixtureLayout:
         return NAMED_PARAMS[self.covariance](logits, loc, scale)
 
     def pack(self, logits, loc, scale, dtype=tf.float32):
-        """The flat vector of given parts: the inverse of `split`.
+        """The flat vector of given parts: the inverse of `split`, as far as its rounded numbers tell.
+
+        `pack(*split(params))` is `params` to 1e-3 in float32 where |z| <= 5 ("full") or the diagonal's numbers are at
+        least -20 ("tril", "diag"); in float64, 14 and -38. Outside, a correlation is rounded to 1 and a softplus to 0,
+        and what `split` gave is refused or gives other numbers.
 
         Args:
           logits: [..., K], unnormalised log weights.
@@ -141,10 +146,9 @@ class MixtureLayout:
             self.scale_name, scale, (k, d) if self.covariance == "diag" else (k, d, d), lead=logits.shape[:-1]
         )
         if self.covariance == "full":
-            _check_covariance(scale)
-            std = np.sqrt(np.diagonal(scale, axis1=-2, axis2=-1))
             # arctanh(correlation) by way of the Cholesky factor, which keeps its digits where the correlation is near 1
-            factor = np.linalg.cholesky(scale)
+            factor = arguments.cholesky("covariance", scale)
+            std = np.sqrt(np.diagonal(scale, axis1=-2, axis2=-1))
             fisher_z = np.arcsinh(factor[..., 1, 0] / factor[..., 1, 1])
             numbers = np.concatenate([np.log(std), fisher_z[..., np.newaxis]], axis=-1)
         elif self.covariance == "tril":
@@ -200,13 +204,13 @@ class MixtureLayout:
           A tensor [params_size].
 
         Raises:
-          ValueError: for data of another shape, with NaN or infinity, or with fewer different rows than components.
+          ValueError: for data of another shape, with NaN or infinity, with fewer different rows than components, or in
+            a unit so large that a standard deviation comes out below the 1e-5 of "tril" and "diag".
         """
         k = self.num_components
-        rng = np.random.default_rng(seed)
+        rng = arguments.generator(seed)
         rows = self._start_rows(data, k, f"for {k} components", rng)
-        spread = rows.std(axis=0)
-        spread[spread == 0] = 1.0
+        spread = _spread(rows)
         points = rows / spread
         nearest = np.zeros(len(rows), int)
         distance = np.full(len(rows), np.inf)  # squared, to the nearest mean so far
@@ -226,7 +230,7 @@ class MixtureLayout:
             "tril": lambda: np.linalg.cholesky(covariance),
             "diag": lambda: np.sqrt(np.diag(covariance)),
         }[self.covariance]()
-        return self.pack(np.zeros(k), np.stack(means), np.broadcast_to(scale, (k, *scale.shape)), dtype)
+        return self._start(np.stack(means), np.broadcast_to(scale, (k, *scale.shape)), dtype)
 
     def scale_family_params(self, data, seed=0, low=0.03, high=3.0, dtype=tf.float32):
         """A start for high dimensions: the covariance of all the data at K sizes, `low` to `high` times its width.
@@ -244,22 +248,22 @@ class MixtureLayout:
           A tensor [params_size].
 
         Raises:
-          ValueError: for another covariance than "tril", data of another shape, too few rows, NaN or infinity, or a
-            range of factors that is not positive.
+          ValueError: for another covariance than "tril", a range of factors that is not positive, and data as in
+            `initial_params`.
         """
         k, d = self.num_components, self.event_size
         if self.covariance != "tril":
             raise ValueError(f"covariance: expected 'tril', got {self.covariance!r}")
         if not 0 < low <= high < np.inf:
             raise ValueError(f"low, high: expected 0 < low <= high, got {low!r} and {high!r}")
-        rng = np.random.default_rng(seed)
+        rng = arguments.generator(seed)
         rows = self._start_rows(data, d + 1, f"for a covariance in {d} dimensions", rng)
         covariance = np.cov(rows.T).reshape(d, d)
-        factor = np.linalg.cholesky(covariance + 1e-3 * np.diag(np.diag(covariance)) + 1e-6 * np.eye(d))
+        factor = np.linalg.cholesky(covariance + 1e-3 * np.diag(_spread(rows) ** 2))
         scale_tril = np.geomspace(low, high, k)[:, np.newaxis, np.newaxis] * factor
         mean = rows.mean(axis=0)
         loc = mean + 0.1 * (rows[rng.choice(len(rows), k)] - mean)
-        return self.pack(np.zeros(k), loc, scale_tril, dtype)
+        return self._start(loc, scale_tril, dtype)
 
     def natural_units(self, params):
         """How far each number of a flat vector may go before its component is another one. "tril" only.
@@ -279,15 +283,17 @@ class MixtureLayout:
         """
         if self.covariance != "tril":
             raise ValueError(f"covariance: expected 'tril', got {self.covariance!r}")
-        scale_tril = self.split(params).scale_tril.numpy()
-        diagonal = np.diagonal(scale_tril, axis1=1, axis2=2)
+        scale_tril = np.asarray(self.split(params).scale_tril, np.float64)
+        diagonal = np.diagonal(scale_tril, axis1=-2, axis2=-1)
         units = np.repeat(diagonal[..., np.newaxis], self.event_size, axis=-1)
         # the slope of softplus where it is s is 1 - exp(-s)
-        np.einsum("kii->ki", units)[:] = diagonal / -np.expm1(-diagonal)
+        slope = np.maximum(-np.expm1(DIAG_SHIFT - diagonal), DIAG_SHIFT)
+        np.einsum("...ii->...i", units)[:] = diagonal / slope
         width = np.sqrt(np.sum(scale_tril**2, axis=-1))
-        numbers = tfb.FillTriangular().inverse(np.tril(units)).numpy()
-        blocks = np.concatenate([width, numbers], axis=-1)
-        return np.concatenate([np.ones(self.num_components), blocks.ravel()]).astype(np.float32)
+        blocks = np.concatenate([width, tfb.FillTriangular().inverse(np.tril(units))], axis=-1)
+        lead = blocks.shape[:-2]
+        parts = [np.ones((*lead, self.num_components)), blocks.reshape(*lead, -1)]
+        return np.concatenate(parts, axis=-1).astype(np.float32)
 
     @property
     def scale_name(self):
@@ -295,16 +301,25 @@ class MixtureLayout:
 
     def _start_rows(self, data, least, why, rng):
         """`data` as float64 [N, D], N at least `least`; of more than MAX_ROWS_FOR_START rows a random selection."""
-        rows = np.asarray(data)
+        rows = arguments.finite_array("data", data)
         if rows.ndim != 2 or rows.shape[1] != self.event_size:
             raise ValueError(f"data: expected [N, {self.event_size}], got shape {rows.shape}")
         if len(rows) < least:
             raise ValueError(f"data: expected at least {least} rows {why}, got {len(rows)}")
-        if not np.all(np.isfinite(rows)):
-            raise ValueError("data: expected finite numbers, got NaN or infinity")
         if len(rows) > MAX_ROWS_FOR_START:
             rows = rng.choice(rows, MAX_ROWS_FOR_START, replace=False)
         return rows.astype(np.float64)
+
+    def _start(self, loc, scale, dtype):
+        """Equal logits, and the scale in words that speak of the data where the layout cannot hold it."""
+        if self.covariance != "full":
+            diagonal = scale if self.covariance == "diag" else np.diagonal(scale, axis1=-2, axis2=-1)
+            if diagonal.min() <= DIAG_SHIFT:
+                raise ValueError(
+                    f"data: expected a unit in which the start's {self.scale_name} lies above {DIAG_SHIFT:g}, got "
+                    f"{diagonal.min():.3g}. Divide the data by their standard deviations."
+                )
+        return self.pack(np.zeros(self.num_components), loc, scale, dtype)
 
     def _blocks(self, params):
         """logits [..., K], loc [..., K, D] and the unconstrained covariance numbers [..., K, scale_size]."""
@@ -348,35 +363,20 @@ def _scale_diag(numbers):
     return tf.math.softplus(numbers) + DIAG_SHIFT
 
 
-def _whole_number(name, value):
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1 or isinstance(value, bool):
-        raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
-    return number
+def _spread(rows):
+    """The standard deviation of each column; 1 for a column that is constant but for rounding."""
+    spread = rows.std(axis=0)
+    return np.where(spread > 1e-12 * np.abs(rows).max(axis=0), spread, 1.0)
 
 
 def _finite_array(name, value, shape, lead=None):
     """`value` as float64 [..., *shape]; with `lead` given, [*lead, *shape]."""
-    array = np.asarray(value, np.float64)
+    array = arguments.finite_array(name, value).astype(np.float64)
     split_at = array.ndim - len(shape)
     if split_at < 0 or array.shape[split_at:] != shape or lead not in (None, array.shape[:split_at]):
         expected = ", ".join(map(str, ("...",) + shape if lead is None else lead + shape))
         raise ValueError(f"{name}: expected shape [{expected}], got shape {array.shape}")
-    if not np.all(np.isfinite(array)):
-        raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
     return array
-
-
-def _check_covariance(covariance):
-    size = np.abs(covariance).max(axis=(-2, -1), keepdims=True)
-    if np.any(np.abs(covariance - np.swapaxes(covariance, -2, -1)) > 1e-5 * size):
-        raise ValueError("covariance: expected symmetric matrices, got one that differs from its transpose")
-    smallest = np.linalg.eigvalsh(covariance).min()
-    if not smallest > 0:
-        raise ValueError(f"covariance: expected positive definite matrices, got one with the eigenvalue {smallest:.3g}")
 
 
 def _check_diagonal(name, diagonal):

@@ -78,26 +78,31 @@ def live(draw, /, **controls):
     """
     picture = ipywidgets.HTML()
 
+    def source():
+        fig, alt = draw(**{name: control.value for name, control in controls.items()})
+        file = io.BytesIO()
+        fig.savefig(file, format="png", facecolor="white", pil_kwargs={"compress_level": 1})
+        text = base64.b64encode(file.getvalue()).decode()
+        return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{text}" style="max-width: 100%">'
+
     def redraw(_=None):
+        open_before, collects = plt.get_fignums(), gc.isenabled()
+        # A figure leaves cycles behind, and makes objects enough for Python to look for garbage in all that a notebook
+        # has built by now, which can take a second. So it looks once, after the figure, and only at what is new.
+        gc.disable()
         try:
-            fig, alt = draw(**{name: control.value for name, control in controls.items()})
-            file = io.BytesIO()
-            fig.savefig(file, format="png", facecolor="white", pil_kwargs={"compress_level": 1})
-            plt.close(fig)
-            source = base64.b64encode(file.getvalue()).decode()
-            picture.value = (
-                f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{source}" style="max-width: 100%">'
-            )
+            picture.value = source()
         except Exception:
             picture.value = f'<pre role="alert" style="color: #B00020">{html.escape(traceback.format_exc())}</pre>'
             raise
+        finally:
+            for number in set(plt.get_fignums()).difference(open_before):
+                plt.close(number)
+            if collects:
+                gc.enable()
+            gc.collect(0)
 
     redraw()
-    # Each figure leaves cycles behind, so Python looks for garbage every few moves, and to look through what a notebook
-    # has built by now can take it a second. What is alive here is left out of that, until the next panel is made.
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
     for control in controls.values():
         control.style.description_width = "12em"
         control.layout.width, control.layout.max_width = "32em", "100%"

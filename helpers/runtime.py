@@ -6,6 +6,8 @@ import platform
 import random
 import sys
 
+from helpers import arguments
+
 
 @contextlib.contextmanager
 def _silent_stderr():
@@ -38,10 +40,9 @@ def set_seed(seed):
     """Seed Python, NumPy and TensorFlow.
 
     Raises:
-      ValueError: where `seed` is not a whole number from 0 to 2**32 - 1.
+      ValueError: where `seed` is not a whole number from 0 to 4294967295 (2**32 - 1).
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed: expected a whole number from 0 to 2**32 - 1, got {seed!r}")
+    seed = arguments.whole_number("seed", seed, least=0, most=2**32 - 1)
     import numpy as np
     import tensorflow as tf
 

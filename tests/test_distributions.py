@@ -191,6 +191,29 @@ def test_units_and_start_of_the_layout():
     )
 
 
+def test_units_know_the_diagonal_shift_and_leading_axes():
+    layout = MixtureLayout(1, 2, "tril")
+    numbers = np.linspace(-11, 3, 12)  # of the diagonal: down to 2.7e-5, most of it the shift
+    params = np.stack([[0, 0, 0, n, 0.7, n] for n in numbers]).reshape(3, 4, 6)
+    units = layout.natural_units(params)
+    assert units.shape == params.shape
+    np.testing.assert_array_equal(units[1, 2], layout.natural_units(params[1, 2]))
+    before, after = (tf.linalg.diag_part(layout.split(p).scale_tril) for p in (params, params + 1e-4 * units))
+    np.testing.assert_allclose(after / before, np.exp(1e-4), atol=1e-7)
+    assert np.all(np.isfinite(layout.natural_units(np.float32([0, 0, 0, -200, 0, -200]))))
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1e4])
+def test_starts_follow_the_unit_of_the_data(unit):
+    rows = np.random.default_rng(0).normal(size=(500, 2)) * [1, 10]
+    for start in ("initial_params", "scale_family_params"):
+        layout = MixtureLayout(3, 2, "tril")
+        options = {} if start == "initial_params" else {"low": 0.2, "high": 2.0}
+        plain, other = (layout.split(getattr(layout, start)(x, **options)) for x in (rows, unit * rows))
+        np.testing.assert_allclose(other.loc, unit * plain.loc.numpy(), rtol=1e-3, atol=1e-5 * unit)
+        np.testing.assert_allclose(other.scale_tril, unit * plain.scale_tril.numpy(), rtol=1e-3, atol=1e-5 * unit)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

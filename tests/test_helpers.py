@@ -1,9 +1,12 @@
 """Data, plotting, checks and runtime: known truths, what is drawn, and what bad input gets."""
 
+import gc
 import os
 import random
 import subprocess
 import sys
+import weakref
+from importlib import metadata
 from pathlib import Path
 
 import ipywidgets
@@ -39,6 +42,23 @@ def test_correlated_mixture_has_the_truth_it_claims(k, d):
         mine = sample.x[sample.component == j]
         np.testing.assert_allclose(mine.mean(axis=0), sample.loc[j], atol=0.1)
         np.testing.assert_allclose(np.cov(mine.T).reshape(d, d), sample.covariance[j], atol=0.2)
+
+
+def test_whole_numbers_are_pythons_and_numpys():
+    runtime.set_seed(np.int64(3))
+    assert data.two_blobs(n=np.int32(5)).x.shape == (5, 2) and MixtureLayout(np.int64(2), np.uint8(2)).params_size == 12
+    for value in (True, np.True_, 2.0, "2", None):
+        for call in (runtime.set_seed, lambda n: data.two_blobs(n=n), lambda k: MixtureLayout(k, 2)):
+            with pytest.raises(ValueError, match="expected a whole number (of at least 1|from 0 to 4294967295), got"):
+                call(value)
+
+
+def test_means_lie_as_far_apart_as_asked():
+    near, far = (data.correlated_mixture(3, 2, separation=s, seed=1) for s in (4.0, 40.0))
+    np.testing.assert_allclose(far.loc, 10 * near.loc)
+    many = data.correlated_mixture(200, 5, n=1, separation=4.0).loc
+    apart = np.linalg.norm(many[:, np.newaxis] - many, axis=-1)[np.triu_indices(200, 1)]
+    assert abs(np.sqrt(np.mean(apart**2)) - 4) < 0.3
 
 
 def test_data_repeat_with_their_seed():
@@ -91,9 +111,14 @@ def test_patches_come_row_by_row_and_noise_has_its_level():
     np.testing.assert_array_equal(cut[4].reshape(3, 3), picture[1:4, 1:4])
     noise = data.add_noise(np.ones((300, 300)), 0.1, seed=3) - 1
     assert abs(noise.std() - 0.1) < 0.002 and abs(noise.mean()) < 0.002
+    again, other = (data.add_noise(np.ones((300, 300)), 0.1, seed=seed) - 1 for seed in (3, 4))
+    np.testing.assert_array_equal(noise, again)
+    assert abs(np.mean(noise * other)) < 1e-3 * 0.1  # another seed, other noise
     _, axes = plt.subplots()
-    fig = plotting.image_grid([picture] * 3, columns=2, titles=["a", "b"])
+    fig = plotting.image_grid([picture] * 3, columns=2, titles=["a", "b"], limits=(-5, 40))
     assert [ax.get_title() for ax in fig.axes] == ["a", "b", "", ""]
+    assert [ax.images[0].get_clim() for ax in fig.axes[:3]] == [(-5, 40)] * 3
+    assert plotting.image_grid([picture, 2 * picture], 2).axes[1].images[0].get_clim() == (0, 38)  # its own range
     plt.close("all")
 
 
@@ -116,9 +141,17 @@ def test_patches_come_row_by_row_and_noise_has_its_level():
         (lambda: data.sample_mixture(5, [1.0], np.zeros((2, 2)), [np.eye(2)] * 2), r"loc: expected \[1, D\]"),
         (lambda: data.sample_mixture(5, [1.0], np.zeros((1, 2)), [np.eye(3)]), r"covariance: expected \[1, 2, 2\]"),
         (lambda: data.sample_mixture(5, [1.0], np.zeros((1, 2)), [[[1, 1], [0, 1]]]), "covariance: expected symmetric"),
-        (lambda: data.sample_mixture(5, [1.0], np.zeros((1, 2)), [-np.eye(2)]), "got one with the eigenvalue -1"),
+        (
+            lambda: data.sample_mixture(5, [1.0], np.zeros((1, 2)), [-np.eye(2)]),
+            "got one with eigenvalues from -1 to -1",
+        ),
+        (lambda: data.sample_mixture(5, [1.0], [[np.nan, 0]], [np.eye(2)]), "loc: expected finite numbers, got NaN"),
+        (lambda: data.sample_mixture(5, [1.0], [[0, 0]], [np.inf * np.ones((2, 2))]), "covariance: expected finite"),
+        (lambda: data.sample_mixture(5, [np.nan], [[0, 0]], [np.eye(2)]), "weights: expected finite numbers"),
+        (lambda: data.sample_mixture(5, ["all"], [[0, 0]], [np.eye(2)]), "weights: expected numbers, got an array of"),
+        (lambda: data.two_blobs(seed=-1), "seed: expected a whole number of at least 0, got -1"),
         (lambda: plotting.show(plt.figure(), alt=" "), "alt: expected a sentence"),
-        (lambda: runtime.set_seed(-1), "seed: expected a whole number from 0 to 2\\*\\*32 - 1, got -1"),
+        (lambda: runtime.set_seed(-1), "seed: expected a whole number from 0 to 4294967295, got -1"),
         (lambda: runtime.set_seed(1.5), "seed: expected a whole number"),
     ],
 )
@@ -171,6 +204,16 @@ def test_one_seed_for_everything_that_draws():
         return random.random(), np.random.normal(), float(tf.random.normal([]))
 
     assert draw() == draw()
+
+
+def test_a_notebook_starts_with_one_line_that_tells_the_versions_and_nothing_else():
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    code = "from helpers import runtime; runtime.start(3); import numpy; print(numpy.random.get_state()[1][0])"
+    done = subprocess.run([sys.executable, "-c", code], timeout=300, capture_output=True, text=True, env=environment)
+    packages = {"TensorFlow": "tensorflow", "TensorFlow Probability": "tensorflow-probability", "tf_keras": "tf-keras"}
+    found = [f"{name} {metadata.version(package)}" for name, package in {**packages, "NumPy": "numpy"}.items()]
+    line = ", ".join([f"Python {sys.version.split()[0]}", *found])
+    assert (done.stderr, done.stdout) == ("", f"{line}\n3\n")
 
 
 def test_the_import_is_quiet_and_what_comes_after_is_heard(capfd):
@@ -231,13 +274,69 @@ def test_a_panel_shows_the_error_of_its_callback_and_recovers():
     assert "to 3." in picture.value and "alert" not in picture.value
 
 
+def test_a_panel_leaves_nothing_open_and_nothing_alive():
+    """Not a figure of a callback that raises halfway, not one that was there before, no garbage of the session."""
+    plt.close("all")
+    kept = plt.figure()
+
+    def halfway(height):
+        plt.subplots()
+        return drawing(height)
+
+    slider = ipywidgets.IntSlider(2, 0, 9)
+    plotting.live(halfway, height=slider)
+    with pytest.raises(OverflowError):
+        slider.value = 7
+    assert plt.get_fignums() == [kept.number]
+    plt.close("all")
+
+    class Large:
+        pass
+
+    large = Large()
+    large.itself = large
+    gone = weakref.ref(large)
+    plotting.live(drawing, height=ipywidgets.IntSlider(2, 0, 9))
+    del large
+    gc.collect()
+    assert gone() is None and gc.isenabled()
+
+
+def test_a_panel_looks_for_garbage_once_a_move_and_only_among_the_young():
+    seen = []
+    slider = ipywidgets.IntSlider(2, 0, 9)
+    plotting.live(drawing, height=slider)
+    gc.collect()
+    gc.callbacks.append(lambda phase, info: seen.append(info["generation"]) if phase == "start" else None)
+    try:
+        for height in (3, 4, 5):
+            slider.value = height
+    finally:
+        gc.callbacks.pop()
+    assert seen == [0, 0, 0]
+
+
 def test_the_strip_names_every_part():
     layout = MixtureLayout(2, 2, "full")
     fig = plotting.layout_strip(layout)
     texts = [text.get_text() for text in fig.axes[0].texts]
     assert [t for t in texts if t.isdigit()] == [str(i) for i in range(12)]
     assert set(layout.slices) | {"component 0", "component 1"} <= set(texts)
-    plt.close(fig)
+    written = plotting.layout_strip(layout, values=np.arange(12) / 8)
+    assert [text.get_text() for text in written.axes[0].texts if "." in text.get_text()] == [
+        f"{i / 8:.2f}" for i in range(12)
+    ]
+    plt.close("all")
+
+
+def test_panels_share_their_axes_unless_told_otherwise():
+    for share in (True, False):
+        fig, axes = plotting.panels(2, 2, share=share, titles=["a"])
+        axes[0].set(xlim=(0, 7), ylim=(-3, 5))
+        assert [(ax.get_xlim(), ax.get_ylim()) == ((0, 7), (-3, 5)) for ax in axes] == [True] + 3 * [share]
+        assert len(axes) == 4 and axes[0].get_title() == "a"
+    assert plotting.panels(size=(2.0, 3.0))[0].get_size_inches().tolist() == [2, 3]
+    plt.close("all")
 
 
 def test_ellipses_lie_at_one_two_and_three_standard_deviations():
@@ -273,8 +372,10 @@ def test_points_responsibilities_and_losses_are_labelled():
     plotting.points(left, x, [0, 1, 2, 0, 1, 2], names=("a", "b", "c"))
     assert left.get_legend_handles_labels()[1] == ["a", "b", "c"]
     plotting.responsibilities(middle, x, np.eye(2)[[0, 1, 0, 1, 0, 1]])
-    colors = middle.collections[0].get_facecolor()
-    np.testing.assert_allclose(colors[0, :3], plt.matplotlib.colors.to_rgb(plotting.PALETTE[0]))
+    blue, red = (np.array(plt.matplotlib.colors.to_rgb(color)) for color in plotting.PALETTE[:2])
+    np.testing.assert_allclose(middle.collections[0].get_facecolor()[0, :3], blue)
+    plotting.responsibilities(middle, x, np.repeat([[0.75, 0.25]], 6, axis=0))
+    np.testing.assert_allclose(middle.collections[4].get_facecolor()[0, :3], 0.75 * blue + 0.25 * red)
     plotting.loss_curve(right, {"fit": [3.0, 2.0, 1.5]}, floor=1.4)
     assert right.get_legend_handles_labels()[1] == ["fit", "entropy of the data"]
     assert right.get_xlabel() == "epoch" and "nats" in right.get_ylabel()

@@ -91,6 +91,34 @@ def test_split_and_pack_are_inverse(layout, lead, seed):
         np.testing.assert_allclose(part, repeated, atol=1e-9, rtol=1e-9)
 
 
+@pytest.mark.parametrize(("dtype", "z", "softplus"), [(np.float32, 5, -20), (np.float64, 14, -38)])
+@pytest.mark.parametrize("covariance", ["full", "tril", "diag"])
+def test_pack_is_the_inverse_of_split_in_the_range_that_it_names(covariance, dtype, z, softplus):
+    layout = MixtureLayout(1, 2, covariance)
+    assert all(f"{number}" in layout.pack.__doc__ for number in (z, softplus))
+    params = np.random.default_rng(0).normal(size=(2000, layout.params_size))
+    if covariance == "full":
+        params[:, -1] = z * np.sign(params[:, -1])
+    else:
+        params[:, layout.slices[f"{layout.scale_name}[0]"]] = softplus
+    params = params.astype(dtype)
+    np.testing.assert_allclose(layout.pack(*layout.split(params), dtype=dtype), params, atol=1e-3)
+
+
+def test_pack_refuses_a_covariance_that_rounding_has_made_singular():
+    """Nearly singular ones: each is packed, or refused in one sentence; LinAlgError is nobody's argument."""
+    layout, refused = MixtureLayout(1, 2, "full"), 0
+    rng = np.random.default_rng(0)
+    for scale, gap in zip(10.0 ** rng.uniform(-3, 3, size=(3000, 2)), 10.0 ** rng.uniform(-18, -13, 3000), strict=True):
+        covariance = np.outer(scale, scale) * [[1, 1 - gap], [1 - gap, 1]]
+        try:
+            assert np.all(np.isfinite(layout.pack([0.0], np.zeros((1, 2)), covariance[np.newaxis])))
+        except ValueError as error:
+            refused += 1
+            assert str(error).startswith("covariance: expected positive definite matrices, got one with eigenvalues")
+    assert 300 < refused < 2700
+
+
 @settings(max_examples=40)
 @given(layout=LAYOUTS, seed=SEEDS)
 def test_slices_cover_the_vector_in_order(layout, seed):
@@ -219,7 +247,7 @@ ROWS = np.arange(20.0).reshape(10, 2)
         (lambda: FULL.pack(LOGITS, LOC + np.nan, EYES), "loc: expected finite numbers, got NaN or infinity"),
         (
             lambda: FULL.pack(LOGITS, LOC, -EYES),
-            "covariance: expected positive definite matrices, got one with the eigenvalue -1",
+            "covariance: expected positive definite matrices, got one with eigenvalues from -1 to -1",
         ),
         (lambda: FULL.pack(LOGITS, LOC, EYES + [[0, 1], [0, 0]]), "covariance: expected symmetric matrices"),
         (lambda: TRIL.pack(LOGITS, LOC, EYES + [[0, 1], [0, 0]]), "scale_tril: expected a lower triangular matrix"),
@@ -228,6 +256,11 @@ ROWS = np.arange(20.0).reshape(10, 2)
         (lambda: FULL.initial_params(ROWS[:2]), "data: expected at least 3 rows for 3 components, got 2"),
         (lambda: FULL.initial_params(ROWS * 0), "data: expected at least 3 different rows for 3 components, got 1"),
         (lambda: FULL.initial_params(ROWS.T), r"data: expected \[N, 2\], got shape \(2, 10\)"),
+        (lambda: FULL.initial_params(ROWS, seed=-1), "seed: expected a whole number of at least 0, got -1"),
+        (lambda: TRIL.initial_params(ROWS.astype(str)), "data: expected numbers, got an array of <U"),
+        (lambda: TRIL.initial_params(1e-6 * ROWS), "data: expected a unit in which the start's scale_tril lies above"),
+        (lambda: DIAG.initial_params(1e-6 * ROWS), "data: expected a unit in which the start's scale_diag lies above"),
+        (lambda: TRIL.scale_family_params(1e-6 * ROWS**2), "data: expected a unit.*Divide the data by their standard"),
         (lambda: FULL.initial_params(ROWS + np.inf), "data: expected finite numbers, got NaN or infinity"),
     ],
 )

@@ -13,6 +13,7 @@ import tf_keras
 from scipy import stats
 from scipy.special import logsumexp
 from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
 
 from helpers import data
 from helpers.distributions import FastMultivariateNormalTriL
@@ -177,13 +178,24 @@ def test_benchmark_shares_the_notebooks_functions():
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
-def npz(tmp_path, **changes):
+def npz(tmp_path, compressed=False, **changes):
     rng = np.random.default_rng(0)
     arrays = {"x_train": rng.integers(0, 256, (40, 28, 28), np.uint8), "y_train": rng.integers(0, 10, 40)}
     arrays |= {"x_test": rng.integers(0, 256, (12, 28, 28), np.uint8), "y_test": rng.integers(0, 10, 12)} | changes
     path = tmp_path / "small.npz"
-    np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
+    (np.savez_compressed if compressed else np.savez)(
+        path, **{name: value for name, value in arrays.items() if value is not None}
+    )
     return path
+
+
+def torn(path):
+    """The archive cut short, and with some bytes inside it overwritten: zipfile's error and zlib's."""
+    content = path.read_bytes()
+    for name, bad in {"short": content[:-9], "spoilt": content[:100] + b"\xff" * 20 + content[120:]}.items():
+        file = path.with_name(f"{name}.npz")
+        file.write_bytes(bad)
+        yield file
 
 
 def test_mnist_from_a_small_npz(tmp_path, monkeypatch):
@@ -191,14 +203,25 @@ def test_mnist_from_a_small_npz(tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_PATH", str(path))
     for images in (data.load("mnist"), data.mnist(path)):
         assert images.x_train.shape == (40, 784) and images.x_test.shape == (12, 784)
-        assert images.total_count == 1 and images.shape == (28, 28) and set(np.unique(images.x_train)) == {0, 1}
+        assert images.total_count == 1 and images.shape == (28, 28)
+        with np.load(path) as file:
+            for part in ("train", "test"):
+                dark = file[f"x_{part}"].reshape(-1, 784) > 127
+                np.testing.assert_array_equal(getattr(images, f"x_{part}"), dark)
+                np.testing.assert_array_equal(getattr(images, f"y_{part}"), file[f"y_{part}"])
 
 
 def test_digits_are_split_without_overlap():
     images = data.digits(seed=3, num_test=100)
     assert images.x_train.shape == (1697, 64) and images.x_test.shape == (100, 64) and images.x_train.max() == 16
-    total = images.x_train.sum() + images.x_test.sum()
-    assert total == data.digits(seed=4).x_train.sum() + data.digits(seed=4).x_test.sum()
+    x, y = load_digits(return_X_y=True)
+    assert len(np.unique(x, axis=0)) == len(x)  # so that an image can be told by its pixels
+    number = {row.tobytes(): i for i, row in enumerate(x.astype(np.float32))}
+    order = [number[row.tobytes()] for row in np.concatenate([images.x_test, images.x_train])]
+    assert sorted(order) == list(range(len(x)))
+    np.testing.assert_array_equal(np.concatenate([images.y_test, images.y_train]), y[order])
+    assert abs(np.corrcoef(order, np.arange(len(x)))[0, 1]) < 0.1 and max(order[:100]) > 1500  # at random
+    assert np.any(data.digits(seed=4, num_test=100).y_test != images.y_test)
 
 
 def no_network():
@@ -212,6 +235,8 @@ def no_network():
         ({"x_train": np.zeros((40, 8, 8))}, "x_train: expected images .N, 28, 28., got shape"),
         ({"x_train": np.ones((40, 28, 28))}, "x_train: expected grey values from 0 to 255, got 1 to 1"),
         ({"y_test": np.zeros(3, int)}, "y_test: expected 12 labels"),
+        ({"x_test": np.full((12, 28, 28), "9")}, "x_test: expected numbers, got an array of <U1"),
+        ({"x_test": np.full((12, 28, 28), np.nan)}, "x_test: expected finite numbers, got NaN"),
     ],
 )
 def test_a_wrong_npz_gets_one_clear_error(tmp_path, changes, message):
@@ -224,8 +249,10 @@ def test_missing_and_unreadable_files(tmp_path, monkeypatch):
         data.mnist(tmp_path / "none.npz")
     text = tmp_path / "text.npz"
     text.write_text("not an archive")
-    with pytest.raises(ValueError, match="cannot read as one"):
-        data.mnist(text)
+    whole = npz(tmp_path, x_train=np.zeros((40, 28, 28), np.uint8), compressed=True)
+    for file in (text, *torn(whole)):
+        with pytest.raises(ValueError, match="path: expected an .npz file.*cannot read as one"):
+            data.mnist(file)
     monkeypatch.delenv("MNIST_PATH", raising=False)
     monkeypatch.setattr(tf_keras.datasets.mnist, "load_data", no_network)
     with pytest.raises(ValueError, match="MNIST_PATH"):

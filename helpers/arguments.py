@@ -1,0 +1,46 @@
+"""What several helpers ask of an argument. Each rule raises one ValueError: the name, what was expected, what came."""
+
+import operator
+
+import numpy as np
+
+
+def whole_number(name, value, least=1, most=None):
+    """`value` as an int: Python's and NumPy's whole numbers will do, True and 2.0 will not."""
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least or (most is not None and number > most):
+        allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name}: expected a whole number {allowed}, got {value!r}")
+    return number
+
+
+def generator(seed):
+    """NumPy's random generator for a seed, a whole number from 0."""
+    return np.random.default_rng(whole_number("seed", seed, least=0))
+
+
+def finite_array(name, value):
+    """`value` as an array of numbers without NaN and infinity; its type stays."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: expected numbers, got an array of {array.dtype}")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
+    return array
+
+
+def cholesky(name, matrices):
+    """The lower factors of symmetric positive definite matrices [..., D, D]."""
+    size = np.abs(matrices).max(axis=(-2, -1), keepdims=True)
+    if np.any(np.abs(matrices - np.swapaxes(matrices, -2, -1)) > 1e-5 * size):
+        raise ValueError(f"{name}: expected symmetric matrices, got one that differs from its transpose")
+    try:
+        return np.linalg.cholesky(matrices)
+    except np.linalg.LinAlgError:
+        values = np.linalg.eigvalsh(matrices).reshape(-1, np.shape(matrices)[-1])
+        worst = values[np.argmin(values[:, 0])]
+        got = f"got one with eigenvalues from {worst[0]:.3g} to {worst[-1]:.3g}"
+        raise ValueError(f"{name}: expected positive definite matrices, {got}") from None
