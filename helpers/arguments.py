@@ -40,7 +40,6 @@ def cholesky(name, matrices):
     try:
         return np.linalg.cholesky(matrices)
     except np.linalg.LinAlgError:
-        values = np.linalg.eigvalsh(matrices).reshape(-1, np.shape(matrices)[-1])
-        worst = values[np.argmin(values[:, 0])]
-        got = f"got one with eigenvalues from {worst[0]:.3g} to {worst[-1]:.3g}"
+        smallest = np.linalg.eigvalsh(matrices).min()
+        got = f"got one with the eigenvalue {smallest:.3g}"
         raise ValueError(f"{name}: expected positive definite matrices, {got}") from None

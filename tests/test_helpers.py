@@ -143,7 +143,7 @@ def test_patches_come_row_by_row_and_noise_has_its_level():
         (lambda: data.sample_mixture(5, [1.0], np.zeros((1, 2)), [[[1, 1], [0, 1]]]), "covariance: expected symmetric"),
         (
             lambda: data.sample_mixture(5, [1.0], np.zeros((1, 2)), [-np.eye(2)]),
-            "got one with eigenvalues from -1 to -1",
+            "got one with the eigenvalue -1",
         ),
         (lambda: data.sample_mixture(5, [1.0], [[np.nan, 0]], [np.eye(2)]), "loc: expected finite numbers, got NaN"),
         (lambda: data.sample_mixture(5, [1.0], [[0, 0]], [np.inf * np.ones((2, 2))]), "covariance: expected finite"),

@@ -115,7 +115,7 @@ def test_pack_refuses_a_covariance_that_rounding_has_made_singular():
             assert np.all(np.isfinite(layout.pack([0.0], np.zeros((1, 2)), covariance[np.newaxis])))
         except ValueError as error:
             refused += 1
-            assert str(error).startswith("covariance: expected positive definite matrices, got one with eigenvalues")
+            assert str(error).startswith("covariance: expected positive definite matrices, got one with the eigenvalue")
     assert 300 < refused < 2700
 
 
@@ -211,6 +211,54 @@ def test_initial_params_of_a_constant_column_and_of_many_rows():
     assert np.all(np.isfinite(layout.initial_params(x)))
 
 
+def test_the_covariance_of_the_start_is_that_about_the_nearest_mean():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(size=(150, 2)), rng.normal(size=(150, 2)) + [30, 0]]) @ [[1, 0.5], [0, 2]]
+    layout = MixtureLayout(2, 2, "full")
+    parts = layout.split(layout.initial_params(x, seed=5, dtype=tf.float64))
+    loc, variance = parts.loc.numpy(), x.var(axis=0)
+    nearest = np.argmin((((x[:, np.newaxis] - loc) ** 2) / variance).sum(axis=-1), axis=1)
+    residual = x - loc[nearest]
+    expected = residual.T @ residual / len(x) + 0.01 * np.diag(variance)
+    np.testing.assert_allclose(parts.covariance, [expected] * 2, rtol=1e-6)
+    assert variance[0] > 20 * expected[0, 0]  # and not that of all the data
+
+
+def test_the_means_of_the_start_are_far_from_each_other_in_units_of_each_column():
+    rng = np.random.default_rng(1)
+    place = np.repeat([0, 1, 2, 3], [4000, 5, 5, 5])  # rows drawn evenly would nearly all be of the first place
+    x = np.array([[0, 0], [10, 0], [0, 10], [10, 10]])[place] + 0.01 * rng.normal(size=(len(place), 2))
+    layout = MixtureLayout(4, 2, "full")
+    for seed in range(10):
+        loc = layout.split(layout.initial_params(x, seed)).loc
+        assert len(np.unique(np.round(loc), axis=0)) == 4
+    wide = rng.normal(size=(300, 2))
+    for seed in range(5):
+        loc, in_other_units = (
+            layout.split(layout.initial_params(wide * unit, seed, tf.float64)).loc / unit
+            for unit in ([1, 1], [1e4, 1e-4])
+        )
+        np.testing.assert_allclose(loc, in_other_units, rtol=1e-9)
+
+
+def test_a_start_from_many_rows_takes_some_of_all():
+    x = np.random.default_rng(0).normal(size=(60_000, 1)) + 100 * (np.arange(60_000) >= 30_000)[:, np.newaxis]
+    loc = MixtureLayout(2, 1, "diag").split(MixtureLayout(2, 1, "diag").initial_params(x)).loc
+    assert loc.numpy().min() < 10 and loc.numpy().max() > 90
+
+
+def test_a_family_of_sizes_grows_by_one_factor_about_means_that_differ():
+    rows = np.random.default_rng(0).normal(size=(200, 3)) + [5, 0, -5]
+    layout = MixtureLayout(4, 3, "tril")
+    parts = layout.split(layout.scale_family_params(rows, seed=1, low=0.1, high=2.7, dtype=tf.float64))
+    scale, loc = parts.scale_tril.numpy(), parts.loc.numpy()
+    np.testing.assert_allclose(scale[1:], 3 * scale[:-1], rtol=1e-9)
+    np.testing.assert_allclose(scale[0] @ scale[0].T, 0.01 * np.cov(rows.T), atol=1e-4)
+    drawn = rows.mean(axis=0) + 10 * (loc - rows.mean(axis=0))  # rows of the data, a tenth of the way from the middle
+    distance = np.linalg.norm(drawn[:, np.newaxis] - rows, axis=-1)
+    assert distance.min(axis=1).max() < 1e-9 and len(set(distance.argmin(axis=1))) > 1
+
+
 FULL, TRIL, DIAG = MixtureLayout(3, 2, "full"), MixtureLayout(3, 2, "tril"), MixtureLayout(3, 2, "diag")
 LOGITS, LOC, EYES = np.zeros(3), np.zeros((3, 2)), np.stack([np.eye(2)] * 3)
 ROWS = np.arange(20.0).reshape(10, 2)
@@ -247,7 +295,7 @@ ROWS = np.arange(20.0).reshape(10, 2)
         (lambda: FULL.pack(LOGITS, LOC + np.nan, EYES), "loc: expected finite numbers, got NaN or infinity"),
         (
             lambda: FULL.pack(LOGITS, LOC, -EYES),
-            "covariance: expected positive definite matrices, got one with eigenvalues from -1 to -1",
+            "covariance: expected positive definite matrices, got one with the eigenvalue -1",
         ),
         (lambda: FULL.pack(LOGITS, LOC, EYES + [[0, 1], [0, 0]]), "covariance: expected symmetric matrices"),
         (lambda: TRIL.pack(LOGITS, LOC, EYES + [[0, 1], [0, 0]]), "scale_tril: expected a lower triangular matrix"),
