@@ -210,7 +210,7 @@ def test_a_notebook_starts_with_one_line_that_tells_the_versions_and_nothing_els
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     code = "from helpers import runtime; runtime.start(3); import numpy; print(numpy.random.get_state()[1][0])"
     done = subprocess.run([sys.executable, "-c", code], timeout=300, capture_output=True, text=True, env=environment)
-    packages = {"TensorFlow": "tensorflow", "TensorFlow Probability": "tensorflow-probability", "tf_keras": "tf-keras"}
+    packages = {"TensorFlow": "tensorflow", "TFP": "tensorflow-probability", "tf_keras": "tf-keras"}
     found = [f"{name} {metadata.version(package)}" for name, package in {**packages, "NumPy": "numpy"}.items()]
     line = ", ".join([f"Python {sys.version.split()[0]}", *found])
     assert (done.stderr, done.stdout) == ("", f"{line}\n3\n")
