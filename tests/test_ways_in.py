@@ -55,10 +55,16 @@ def test_in_colab_the_first_cell_fetches_the_course_once(tmp_path):
     assert run(source, session).stderr == ""  # a second time nothing is fetched
 
 
-def test_in_colab_a_course_without_an_address_says_so(tmp_path):
+def test_in_colab_a_course_without_an_address_says_how_to_get_it(tmp_path):
     source = COURSE_LINE.sub('COURSE = ""', first_cell(ROOT, LESSONS[0]))
     done = run(COLAB + source, tmp_path)
-    assert "ValueError: COURSE: expected the address of a repository of this course, got ''" in done.stderr
+    assert (done.returncode, done.stderr) == (0, "") and list(tmp_path.iterdir()) == []
+    assert "address of its repository into COURSE" in done.stdout and "folder named course" in done.stdout
+    helpers = tmp_path / "course" / "helpers"  # as uploaded by hand
+    helpers.mkdir(parents=True)
+    (helpers / "__init__.py").write_text("UPLOADED = True\n")
+    done = run(COLAB + source + "\nimport helpers\nassert helpers.UPLOADED", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def address(folder):
