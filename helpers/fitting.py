@@ -445,8 +445,53 @@ class StepwiseEM(tf_keras.Model):
           ValueError: for another shape, NaN or infinity, too few rows, a column that is constant or, but for "diag", a
             sum of multiples of others.
         """
+        rows, variances, weights = self._whiten(x, variances, sample_weight)
+        z = self._whitened(rows).numpy()
+        best = -np.inf
+        for start in range(self.starts):
+            self._set_start(z, start)
+            for _ in range(STEPS_AN_EPOCH if len(x) <= ROWS_FOR_START else 10):
+                score = self._trial(rows, variances, weights).numpy()
+            if score > best:
+                best, kept = score, [variable.numpy() for variable in self._state]
+        for variable, value in zip(self._state, kept, strict=True):
+            variable.assign(value)
+        self.adapted.assign(1)
+
+    def start_from(self, labels, x, variances=None):
+        """Begin where an M-step on given clusters leads, those of k-means say; `fit` goes on from there.
+
+        Args:
+          labels: array [N], whole numbers from 0 to K - 1, each of them at least once. Not for `rank`.
+          x: array [N, D].
+          variances: array [N, D], see `step`.
+
+        Raises:
+          ValueError: for labels that are none, and as `adapt`.
+        """
+        k, n, labels = self.layout.num_components, len(x), np.asarray(labels)
+        if labels.shape != (n,) or set(labels.tolist()) != set(range(k)):
+            raise ValueError(f"labels: expected [{n}] whole numbers, each of 0 to {k - 1}, got {labels!r:.60}")
+        if self.rank:
+            raise ValueError(f"labels: expected a model without rank, got rank {self.rank}")
+        x, variances, _ = self._check_arrays(x, variances, None)
+        self._whiten(x, variances)
+        r, z = np.eye(k)[labels], self._whitened(x).numpy()
+        if self.diagonal:
+            second = r.T @ z**2 + (0 if variances is None else r.T @ variances / self.whitener.numpy() ** 2)
+        else:
+            second = np.einsum("nk,ni,nj->kij", r, z, z, optimize=True)
+            if variances is not None:
+                unit = np.linalg.inv(self.whitener.numpy())
+                second += np.einsum("ij,kj,lj->kil", unit, r.T @ variances, unit)
+        moments = Moments(*(tf.constant(part / n) for part in (r.sum(axis=0), r.T @ z, second)))
+        self._move(moments, tf.constant(1.0, tf.float64), tf.constant(1 / n, tf.float64))
+        self.adapted.assign(1)
+
+    def _whiten(self, x, variances, sample_weight=None):
+        """Takes the whitening from rows; those rows, their variances, and their weights, which sum to 1."""
         x, variances, sample_weight = self._check_arrays(x, variances, sample_weight)
-        k, d, n = self.layout.num_components, self.layout.event_size, len(x)
+        d, n = self.layout.event_size, len(x)
         rng = np.random.default_rng(self.seed)
         chosen = rng.choice(n, ROWS_FOR_START, replace=False) if n > ROWS_FOR_START else np.arange(n)
         rows = x[chosen].astype(np.float64)
@@ -460,17 +505,7 @@ class StepwiseEM(tf_keras.Model):
         whitener = _whitener(rows, centre, weights, error, np.finfo(x.dtype).eps, self.diagonal)
         self.centre.assign(centre)
         self.whitener.assign(whitener)
-        z = self._whitened(rows).numpy()
-        best = -np.inf
-        for start in range(self.starts):
-            self._set_start(z, start)
-            for _ in range(STEPS_AN_EPOCH if n <= ROWS_FOR_START else 10):
-                score = self._trial(rows, variances, weights).numpy()
-            if score > best:
-                best, kept = score, [variable.numpy() for variable in self._state]
-        for variable, value in zip(self._state, kept, strict=True):
-            variable.assign(value)
-        self.adapted.assign(1)
+        return rows, variances, weights
 
     @property
     def _state(self):

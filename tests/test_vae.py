@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits
 
 from helpers import data
 from helpers.distributions import FastMultivariateNormalTriL
+from helpers.fitting import StepwiseEM
 from helpers.layout import MixtureLayout
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -264,3 +265,21 @@ def test_missing_and_unreadable_files(tmp_path, monkeypatch):
     for k, d, name in ((0, 2, "num_components"), (3, 0, "event_size")):
         with pytest.raises(ValueError, match=name):
             make_prior(k, d)
+
+
+@pytest.mark.parametrize("covariance", ["tril", "diag", "full"])
+def test_em_starts_from_given_clusters(covariance):
+    """One M-step: the means of the clusters, and their covariances with the rows' own variances."""
+    rng = np.random.default_rng(7)
+    units, labels = np.array([1.0, 1e3]), rng.integers(0, 2, 200)
+    mean, var = units * rng.normal(size=(200, 2)) + 7, units**2 * rng.uniform(0.1, 1, size=(200, 2))
+    em = StepwiseEM(MixtureLayout(2, 2, covariance), prior_rows=0)
+    em.start_from(labels, mean, var)
+    parts = em(np.float64(0)).components_distribution
+    for k in range(2):
+        expected = np.cov(mean[labels == k].T, ddof=0) + np.diag(var[labels == k].mean(axis=0))
+        expected = np.diag(np.diag(expected)) if covariance == "diag" else expected
+        np.testing.assert_allclose(parts.mean()[k], mean[labels == k].mean(axis=0), rtol=1e-9)
+        np.testing.assert_allclose(parts.covariance()[k], expected, rtol=1e-9)
+    with pytest.raises(ValueError, match=r"labels: expected \[200\] whole numbers, each of 0 to 1"):
+        em.start_from(labels + 1, mean, var)
