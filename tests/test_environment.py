@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -73,6 +75,14 @@ def test_ci_runs_the_readmes_two_commands():
     assert commands[:2] == ["pip install uv && uv run jupyter lab notebooks", "pip install uv && uv run pytest"]
     assert first_command() == commands[0] and "python3 tests/first_command.py" in ci  # it takes it from the README
     assert commands[1] in ci
+
+
+@pytest.mark.parametrize(("argument", "there"), [("tests", False), ("tests/browser", True)])
+def test_the_tests_in_a_browser_run_where_they_are_named_and_only_there(argument, there):
+    words = ["pytest", "--collect-only", "-q", "-rs", "-n", "0", "--noconftest", argument]
+    words += [f"--ignore-glob={ROOT / 'tests'}/test_*.py", "-p", "no:cacheprovider"]
+    found = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, timeout=300).stdout
+    assert ("tests/browser/" in found) == there, found  # collected, or skipped where its groups are not installed
 
 
 def test_readme_links_lead_somewhere():
