@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 ADDRESS = re.compile(r"(https://github\.com/[\w.-]+/(?!\.git/?$)[\w.-]*?\w)(?:\.git)?/?")
-COURSE_LINE = re.compile(r'COURSE = ".*?"')
+COURSE_LINE = re.compile(r'COURSE = ".*?"(  #.*)?')  # the remark only explains the empty address
 LINKS_LINE = re.compile(r"^(\[!\[Open in |Open in \[).*\n\n", re.MULTILINE)
 BADGE = "https://mybinder.org/badge_logo.svg"
 
