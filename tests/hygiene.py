@@ -13,6 +13,7 @@ MAX_THUMBNAIL_BYTES = 60_000
 WIDTH = 79  # characters: a reader's column on the site, at a window of 1280 pixels
 LINES, FOLDED_LINES = 25, 35  # of a code cell; of one that is folded
 DRAWING_LINES = 8  # a cell that only draws is folded when it is longer
+HIDDEN_TESTS = re.compile(r"### BEGIN HIDDEN TESTS\n.*?### END HIDDEN TESTS", re.S)
 SMALL_COPY = 3  # of 255, in the mean over all pixels: a palette makes 2 at most, another scatter plot 8
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 ABSOLUTE_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|Users|tmp|mnt|content|work)/[\w./-]+|\b[A-Z]:\\\\?Users\b")
@@ -97,6 +98,13 @@ def _only_defines(cell):
     return not _shows(cell) and all(isinstance(part, ast.FunctionDef) for part in ast.parse(_text(cell["source"])).body)
 
 
+def _lines(cell):
+    """How many lines of code a reader sees, and how many nbgrader takes out before: hidden tests are folded for good."""
+    source = _text(cell["source"])
+    hidden = "".join(HIDDEN_TESTS.findall(source))
+    return len(HIDDEN_TESTS.sub("", source).rstrip().splitlines()), len(hidden.splitlines())
+
+
 def _folds(code):
     """A sentence for each code cell that is folded and should not be, or is not and should be, or is too long.
 
@@ -113,7 +121,7 @@ def _folds(code):
                 told_with.setdefault(binder[name], f"{name}, which cell {index} reads")
         binder |= dict.fromkeys(binds, index)
     for index, cell in code:
-        where, lines = f"cell {index}", len(_text(cell["source"]).splitlines())
+        where, (lines, hidden) = f"cell {index}", _lines(cell)
         if is_folded(cell) != cell["metadata"].get("jupyter", {}).get("source_hidden", False):
             yield f"{where}: folded on the site or in JupyterLab, not in both: tags {sorted(tags(cell))}"
         if "hide-input" in tags(cell):
@@ -126,6 +134,8 @@ def _folds(code):
         allowed = FOLDED_LINES if is_folded(cell) else LINES
         if lines > allowed:
             yield f"{where}: {lines} lines of code, more than {allowed}"
+        if hidden > FOLDED_LINES:
+            yield f"{where}: {hidden} lines of hidden tests, more than {FOLDED_LINES}"
 
 
 def _too_wide(where, text):

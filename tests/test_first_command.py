@@ -20,6 +20,7 @@ class Server:
     def __init__(self, root_dir):
         self.root_dir, self.allow_root, self.open_browser, self.said = str(root_dir), False, True, []
         self.log = SimpleNamespace(info=self.said.append)
+        self.contents_manager = SimpleNamespace(get=None, register_pre_save_hook=lambda hook: None)
 
 
 @pytest.fixture
