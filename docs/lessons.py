@@ -32,7 +32,12 @@ DOWNLOAD = (
 )
 INHERITED = "cross_entropy, kl_divergence"  # TFP gives its classes copies of these
 FIRST = ("layout", "distributions", "fitting")  # of the helpers; the others follow by name
-PROMPTS = {"solution": "a solution", "widget": "the code of the sliders", "colab": "the cell that sets Colab up"}
+PROMPTS = {  # the first that fits
+    "solution": "a solution",
+    "widget": "the code of the sliders",
+    "colab": "the cell that sets Colab up",
+    "hide-input": "the code of the drawing",
+}
 
 
 def jupyter_anchor(title):
@@ -87,17 +92,16 @@ def for_the_site(notebook, stem, repository_url=""):
       repository_url: as for `mended_links`.
 
     Returns:
-      The notebook; its attached pictures, {path beside the notebook: PNG as bytes}; and the text alternatives of its
-      outputs, {SHA-256 of the PNG: alt}.
+      The notebook, its opening picture the one that docs/pictures keeps for the README; and the text alternatives of
+      its outputs, {SHA-256 of the PNG: alt}.
     """
-    cells, pictures, alternatives = [], {}, {}
+    cells, alternatives = [], {}
     for cell in json.loads(json.dumps(notebook["cells"])):
         tags = cell["metadata"].setdefault("tags", [])
         if cell["cell_type"] == "markdown":
             source = mended_links("".join(cell["source"]), "notebooks", repository_url)
-            for name, data in cell.pop("attachments", {}).items():
-                pictures[f"{stem}/{name}"] = base64.b64decode("".join(data["image/png"]))
-                source = source.replace(f"](attachment:{name})", f"]({stem}/{name})")
+            if cell.pop("attachments", {}):
+                source = source.replace("](attachment:finished.png)", f"](/pictures/{stem}.png)")
             if not cells:
                 title, rest = source.split("\n", 1)
                 source = f"{title}\n\n{DOWNLOAD.format(stem=stem)}{rest}"
@@ -109,13 +113,12 @@ def for_the_site(notebook, stem, repository_url=""):
         if "outputs" in cell:
             cell["outputs"] = [output for output in cell["outputs"] if WIDGET_VIEW not in output.get("data", {})]
         if "widget" in tags:
-            tags.append("hide-input")
+            tags += {"hide-input"} - {*tags}
             cells.append({"cell_type": "markdown", "id": f"live-{len(cells)}", "metadata": {}, "source": LIVE})
-        for tag in PROMPTS.keys() & {*tags}:
-            what = PROMPTS[tag]
+        for what in [what for tag, what in PROMPTS.items() if tag in tags][:1]:
             cell["metadata"]["mystnb"] = {"code_prompt_show": f"Show {what}", "code_prompt_hide": f"Hide {what}"}
         cells.append(cell)
-    return {**notebook, "cells": cells}, pictures, alternatives
+    return {**notebook, "cells": cells}, alternatives
 
 
 def cards(readme, openings):
@@ -130,7 +133,7 @@ def cards(readme, openings):
         picture = next(match for match in LINK.finditer(openings[row["path"]]) if match[1])
         found.append(
             f"## [{row['title']}](/{row['path']})\n\n{row['question']} *{row['minutes']} minutes*\n\n"
-            f"[![{picture[2]}](/notebooks/{picture[3]})](/{row['path']})\n"
+            f"[![{picture[2]}]({picture[3]})](/{row['path']})\n"
         )
     return "\n".join(found)
 
@@ -166,10 +169,8 @@ def copy_the_course(app):
         if path.endswith(".md"):
             write(DOCS / path, mended_links(text, str(PurePosixPath(path).parent), url))
             continue
-        notebook, pictures, alternatives = for_the_site(json.loads(text), PurePosixPath(path).stem, url)
+        notebook, alternatives = for_the_site(json.loads(text), PurePosixPath(path).stem, url)
         write(DOCS / path, json.dumps(notebook, ensure_ascii=False))
-        for name, png in pictures.items():
-            write(DOCS / "notebooks" / name, png)
         app.env.alternatives |= alternatives
         openings[path] = notebook["cells"][0]["source"]
     write(DOCS / "generated" / "cards.md", cards(readme, openings))

@@ -99,7 +99,7 @@ def _only_defines(cell):
 
 
 def _lines(cell):
-    """How many lines of code a reader sees, and how many nbgrader takes out before: hidden tests are folded for good."""
+    """How many lines of code a reader sees, and how many hidden tests have, which nbgrader takes out before."""
     source = _text(cell["source"])
     hidden = "".join(HIDDEN_TESTS.findall(source))
     return len(HIDDEN_TESTS.sub("", source).rstrip().splitlines()), len(hidden.splitlines())

@@ -57,7 +57,7 @@ class ExecuteToTheEnd(Execute):
             cell.outputs = [nbformat.v4.new_output("error", ename=name, evalue=text, traceback=[f"{name}: {text}"])]
         if self._is_ours(cell) and (name or self._timed_out(cell)):
             cell_id = cell.metadata.nbgrader.grade_id
-            raise RuntimeError(f"{cell_id}, which only imports or loads, did not end: try again with more --cell-seconds")
+            raise RuntimeError(f"{cell_id}, which only imports or loads, did not end: try more --cell-seconds")
         if name:
             self.left_out.add(index)
             self._start_again(index)

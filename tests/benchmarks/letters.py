@@ -70,7 +70,9 @@ def main():
     x_train, y_train = sheet(TRAIN_FONTS, options.train, rng)
     x_test, y_test = sheet(TEST_FONTS, options.test, rng)
     np.savez_compressed(options.file, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
-    print(f"{options.file}: {len(x_train)} images in {len(TRAIN_FONTS)} fonts, {len(x_test)} in {len(TEST_FONTS)} others")
+    print(
+        f"{options.file}: {len(x_train)} images in {len(TRAIN_FONTS)} fonts, {len(x_test)} in {len(TEST_FONTS)} others"
+    )
 
 
 if __name__ == "__main__":
