@@ -16,10 +16,10 @@ ROOT = Path(__file__).resolve().parents[1]
 ADDRESS = "https://github.com/OWNER/NAME"
 # For each section that ends with a push: the file that is changed, a word of it, and another in its place.
 EDITS = {
-    "A notebook": ("notebooks/01_*.ipynb", "Three species of penguin", "Three kinds of penguin"),
-    "A helper": ("helpers/checks.py", "The course's assertions", "The assertions of the course"),
+    "A notebook": ("notebooks/01_*.ipynb", "# 01 ", "# 01, again "),
+    "A helper": ("helpers/checks.py", '"""The ', '"""Some of the '),
     "An assignment": ("notebooks/assignments/README.md", "# ", "# The "),
-    "The site": ("docs/index.md", "## Who it is for", "## For whom it is"),
+    "The site": ("docs/index.md", "# ", "# The "),
 }
 
 
