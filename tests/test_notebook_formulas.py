@@ -43,9 +43,7 @@ def test_the_e_step(taught, mixture):
     r, log_density = taught["responsibilities"](x, logits, loc, scale_tril)
     inverse = tf.constant(np.linalg.inv(scale_tril))
     log_weights = tf.constant(log_softmax(logits))
-    found, moments, _ = fitting.e_step(
-        tf.constant(x), tf.ones(50, tf.float64), None, log_weights, tf.constant(loc), (inverse, None)
-    )
+    found, moments, _ = fitting.e_step(tf.constant(x), tf.ones(50, tf.float64), log_weights, tf.constant(loc), inverse)
     np.testing.assert_allclose(log_density, found, rtol=1e-10)
     for ours, theirs in zip(taught["statistics"](x, r), moments, strict=True):
         np.testing.assert_allclose(50 * ours, theirs, rtol=1e-9, atol=1e-12)
