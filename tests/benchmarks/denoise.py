@@ -1,6 +1,6 @@
 """Noise taken out of photographs that no patch was learnt from, beside BM3D and three filters of scikit-image.
 
-    uv run --group denoise python tests/benchmarks/denoise.py [--photographs camera astronaut coffee] [--levels 15 25 50]
+    uv run --group denoise python tests/benchmarks/denoise.py [--photographs NAME ...] [--levels 15 25 50]
 
 A mixture is fitted by stepwise EM to patches of the other photographs (notebook 02, section 7, with more components and
 more rows). Its settings were chosen on photographs that it was fitted to, chelsea, rocket and motorcycle_left, and
@@ -26,9 +26,7 @@ from helpers import data, runtime
 
 # Natural scenes and surfaces; motorcycle_right is the same scene as motorcycle_left, the others are no photographs of
 # daily life (retina, galaxies, cells).
-SCENES = (
-    "astronaut brick camera chelsea china coffee coins flower grass gravel moon motorcycle_left rocket".split()
-)
+SCENES = "astronaut brick camera chelsea china coffee coins flower grass gravel moon motorcycle_left rocket".split()
 LEVELS_OF_DETAIL = 2  # the picture, and the same at half its size
 KEPT = 0.5  # the share of the half-sized picture's frequencies, along each side, that replace those of the full one
 ROUNDS = 3  # of EM on the noisy picture
@@ -114,9 +112,7 @@ def adapted(c, prior, variance):
     for _ in range(ROUNDS):
         k = likeliest(c, now, variance)
         clean = posterior_means(c, k, now, variance)
-        left = now.covariance - now.covariance @ np.linalg.solve(
-            now.covariance + variance * np.eye(D), now.covariance
-        )
+        left = now.covariance - now.covariance @ np.linalg.solve(now.covariance + variance * np.eye(D), now.covariance)
         count = np.bincount(k, minlength=len(now.weights)).astype(np.float64)
         first, second = np.zeros_like(now.loc), count[:, np.newaxis, np.newaxis] * left
         for j in np.flatnonzero(count):
@@ -199,9 +195,7 @@ def rivals():
             (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
         ),
         "wavelets": (
-            in_units(
-                lambda y, s, a: restoration.denoise_wavelet(y, sigma=a * s, wavelet="sym8", rescale_sigma=True)
-            ),
+            in_units(lambda y, s, a: restoration.denoise_wavelet(y, sigma=a * s, rescale_sigma=True)),
             (0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.4),
         ),
     }
@@ -231,7 +225,9 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="of the noise and of the fit (default 0)")
     parser.add_argument("--noise-seeds", type=int, default=1, help="how many, counted from --seed (default 1)")
     parser.add_argument("--alone", action="store_true", help="without the rivals")
-    parser.add_argument("--mixture", help="an .npz file: the fitted mixture is read from it, or written where there is none")
+    parser.add_argument(
+        "--mixture", help="an .npz file: the fitted mixture is read from it, or written where there is none"
+    )
     options = parser.parse_args()
     for name in ("components", "rows", "noise_seeds"):
         if getattr(options, name) < 1:
@@ -272,7 +268,8 @@ def main():
                 ours = psnr(denoise(y, sigma, prior), truth)
                 took = time.perf_counter() - began
                 cells = "".join(f"{db:12.2f} ({a:g}){'*' if edge else ' ':<4}" for db, a, edge in found.values())
-                print(f"{name:>16} {sigma:5g} {seed:4d} {psnr(y, truth):7.2f} {cells}{ours:9.2f} {took:8.1f}", flush=True)
+                line = f"{name:>16} {sigma:5g} {seed:4d} {psnr(y, truth):7.2f} {cells}{ours:9.2f} {took:8.1f}"
+                print(line, flush=True)
                 row = {"photograph": name, "noise": sigma, "seed": seed, "mixture": round(float(ours), 2)}
                 table.append({**row, **{n: round(float(db), 2) for n, (db, _, _) in found.items()}})
     if options.noise_seeds > 1:
