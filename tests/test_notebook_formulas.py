@@ -2,6 +2,7 @@
 
 import ast
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,27 @@ from scipy.special import log_softmax, logsumexp
 from helpers import fitting
 from helpers.layout import MixtureLayout
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "benchmarks"))
+
+import denoise  # noqa: E402
+
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "02_high_dimensional_tril.ipynb"
 
 
 @pytest.fixture(scope="module")
 def taught():
     """What the notebook's cells define under these names."""
-    wanted = {"responsibilities", "statistics", "m_step", "start_of_sizes", "stepwise_em"}
-    names = {"np": np, "log_softmax": log_softmax, "logsumexp": logsumexp}
+    wanted = {
+        "responsibilities",
+        "statistics",
+        "m_step",
+        "start_of_sizes",
+        "stepwise_em",
+        "likeliest",
+        "guess",
+        "average",
+    }
+    names = {"np": np, "log_softmax": log_softmax, "logsumexp": logsumexp, "D": denoise.D}
     for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] != "code":
             continue
@@ -81,3 +95,28 @@ def test_stepwise_em(taught):
     np.testing.assert_allclose(log_softmax(logits), log_softmax(theirs[0]), atol=1e-4)
     np.testing.assert_allclose(loc, theirs[1], atol=1e-4)
     np.testing.assert_allclose(scale_tril, theirs[2], atol=1e-4)
+
+
+def test_the_denoiser_of_the_benchmark(taught):
+    rng = np.random.default_rng(2)
+    factor = np.tril(rng.normal(size=(3, denoise.D, denoise.D))) + 20 * np.eye(denoise.D)
+    prior = denoise.Prior(
+        np.array([0.2, 0.3, 0.5]), rng.normal(size=(3, denoise.D)), factor @ np.swapaxes(factor, 1, 2)
+    )
+    prior = prior._replace(covariance=prior.covariance * np.array([0.1, 1, 4])[:, np.newaxis, np.newaxis])
+    c = np.float32(rng.normal(size=(300, denoise.D)) * rng.choice([10, 25, 50], size=(300, 1)))
+    k = taught["likeliest"](c, prior, 625.0)
+    np.testing.assert_array_equal(k, denoise.likeliest(c, prior, 625.0))
+    assert len(set(k)) == 3
+    ours, theirs = taught["guess"](c, k, prior, 625.0), denoise.posterior_means(c, k, prior, 625.0)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3)
+    patches = np.float32(rng.normal(size=(12, 64)))
+    np.testing.assert_allclose(taught["average"](patches, (9, 13)), denoise.average(patches, (9, 13)), atol=1e-5)
+
+
+def test_a_picture_of_noise_comes_back_cleaner():
+    rng = np.random.default_rng(3)
+    smooth = denoise.Prior(np.ones(1), np.zeros((1, denoise.D)), 4 * np.eye(denoise.D)[np.newaxis])
+    truth = np.full((40, 48), 120.0) + np.linspace(0, 20, 48)
+    noisy = truth + 25 * rng.normal(size=truth.shape)
+    assert denoise.psnr(denoise.denoise(noisy, 25.0, smooth), truth) > denoise.psnr(noisy, truth) + 8
