@@ -122,7 +122,7 @@ class MixtureLayout:
     def pack(self, logits, loc, scale, dtype=tf.float32):
         """The flat vector of given parts: the inverse of `split`, as far as its rounded numbers tell.
 
-        `pack(*split(params))` is `params` to 1e-3 in float32 where |z| <= 5 ("full") or the diagonal's numbers are at
+        `pack(*split(params))` is `params` to 1e-3 in float32 where `|z| <= 5` ("full") or the diagonal's numbers are at
         least -20 ("tril", "diag"); in float64, 14 and -38. Outside, a correlation is rounded to 1 and a softplus to 0,
         and what `split` gave is refused or gives other numbers.
 
