@@ -14,6 +14,7 @@ What runs how:
 
 import ast
 import contextlib
+import copy
 import csv
 import io
 import json
@@ -23,6 +24,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 import warnings
 from pathlib import Path
@@ -403,6 +405,149 @@ def test_kernel_that_dies_or_will_not_stop_costs_its_own_step_only(tmp_path):
 def test_a_command_that_cannot_be_is_refused_in_one_sentence(tmp_path, capsys, command, says):
     code, _, error = grade_py(f"grade.py {command}", course_copy(tmp_path), capsys)
     assert code == 2 and error.startswith("grade.py: ") and says in error and error.count("\n") == 1
+
+
+# ---- The teacher's desk: grade.py around a marker that needs no kernel
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    folder = course_copy(tmp_path_factory.mktemp("desk"))
+    result = grade.course(folder).generate_assignment(SOURCES["ps1"].parent.name)
+    assert result["success"], result
+    return folder
+
+
+@pytest.fixture
+def desk(released, tmp_path, monkeypatch):
+    """A released course, two submissions, and in place of nbgrader's run full marks for the code, or a failure."""
+    folder, assignment = tmp_path / "course", SOURCES["ps1"].parent.name
+    shutil.copytree(released, folder)
+    release = folder / "release" / assignment / "ps1.ipynb"
+    monkeypatch.setitem(RELEASES, "ps1", release)
+    inbox = folder / "submitted" / "ps1"
+    inbox.mkdir(parents=True)
+    for student in ("ada", "bob"):
+        (inbox / f"{student}.ipynb").write_text(submission("ps1", {}, answer_in_words), encoding="utf-8")
+    asked, fails = [], set()
+
+    def autograde(api, assignment, student, force=False, create=False):
+        assert force and create
+        asked.append(student)
+        with api.gradebook as gradebook:
+            gradebook.update_or_create_student(student)
+            entry = gradebook.update_or_create_submission(assignment, student)
+            if student in fails:  # as nbgrader: the submission is entered before it is run
+                return {"success": False, "log": "[ERROR] ...\nRuntimeError: the cell\n", "error": ""}
+            for given in entry.notebooks[0].grades:
+                by_hand = given.cell.cell_type == "markdown"
+                given.auto_score, given.needs_manual_grade = None if by_hand else given.max_score, by_hand
+            gradebook.db.commit()
+        here, there = (folder / name / student / assignment / "ps1.ipynb" for name in ("copies", "autograded"))
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(here, there)
+        return {"success": True, "log": "", "error": ""}
+
+    monkeypatch.setattr(grade.NbGraderAPI, "autograde", autograde)
+    return {"folder": folder, "inbox": inbox, "release": release, "asked": asked, "fails": fails}
+
+
+def test_marking_again_takes_what_changed_what_is_released_anew_or_all(desk, capsys):
+    def asked(options=""):
+        desk["asked"].clear()
+        code, said, _ = grade_py(readme_command("grade.py mark") + options, desk["folder"], capsys)
+        assert code == 0 and said.count("marked before, not changed since") == 2 - len(desk["asked"])
+        assert ("is newer than its release" in said) == (options == " --again")
+        return list(desk["asked"])
+
+    assert asked() == ["ada", "bob"]
+    assert asked() == []
+    (desk["inbox"] / "bob.ipynb").write_text(submission("ps1", {"weights": "pass\n"}), encoding="utf-8")
+    assert asked() == ["bob"]
+    later = time.time() + 60
+    os.utime(desk["release"], (later, later))
+    assert asked() == ["ada", "bob"]
+    source = next((desk["folder"] / "source").glob("ps1*/*.ipynb"))
+    os.utime(source, (later + 60, later + 60))
+    assert asked(" --again") == ["ada", "bob"]
+
+
+def test_a_submission_that_nbgrader_could_not_run_has_no_rows_and_marks_that_stand_are_kept(desk, capsys):
+    desk["fails"].add("ada")
+    code, said, _ = grade_py(readme_command("grade.py mark"), desk["folder"], capsys)
+    assert code == 1 and "  ada: nbgrader stopped: RuntimeError: the cell" in said
+    assert read_marks(desk["folder"]).keys() == {"bob"}
+    desk["fails"].add("bob")
+    assert grade_py(readme_command("grade.py mark") + " --again", desk["folder"], capsys)[0] == 1
+    assert by_code(read_marks(desk["folder"])["bob"], "ps1") == code_steps("ps1")
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "points", "encoding"), [(",", "2.5", "utf-8"), (";", "2,5", "utf-8"), (";", "2,5", "utf-8-sig")]
+)
+def test_points_are_taken_in_as_spreadsheets_write_them(desk, capsys, delimiter, points, encoding):
+    folder = desk["folder"]
+    grade_py(readme_command("grade.py mark"), folder, capsys)
+    grade_py(readme_command("grade.py written"), folder, capsys)
+    with open(folder / "written.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["points"] for row in rows] == ["", ""] and "density" in rows[0]["answer"]
+    rows[0]["points"] = points
+    rows[1]["answer"] = 'two lines;\n"and" a comma, and é'
+    with open(folder / "written.csv", "w", encoding=encoding, newline="") as file:
+        table = csv.DictWriter(file, rows[0], delimiter=delimiter)
+        table.writeheader()
+        table.writerows(rows)
+    code, said, _ = grade_py(readme_command("grade.py enter"), folder, capsys)
+    assert code == 0 and "1 answers entered" in said
+    entered = read_marks(folder)
+    assert entered["ada"]["written"] == (2.5, 3.0) and entered["bob"]["written"] == (None, 3.0)
+    with grade.course(folder).gradebook as gradebook:
+        waiting = {
+            s.student_id for s in gradebook.assignment_submissions(SOURCES["ps1"].parent.name) if s.needs_manual_grade
+        }
+    assert waiting == {"bob"}  # what nbgrader's own pages would ask for
+
+
+@pytest.mark.filterwarnings("ignore::nbformat.warnings.DuplicateCellId")
+def test_a_submission_is_read_with_a_mark_at_its_start_and_cells_that_came_twice(desk):
+    handed_out = nbformat.read(desk["release"], as_version=4)
+    notebook = nbformat.read(desk["release"], as_version=4)
+    _, twice, unnamed, *_ = (c for c in notebook.cells if c.cell_type == "code" and c.metadata.nbgrader.grade)
+    answer = next(c for c in notebook.cells if c.cell_type == "code" and c.metadata.nbgrader.solution)
+    older, newer = (copy.deepcopy(answer) for _ in range(2))
+    older.source, newer.source = "older = 1", "newer = 1"
+    at = notebook.cells.index(answer)
+    notebook.cells[at : at + 1] = [older, newer]  # the same id and the same grade_id, both of them
+    notebook.cells.append(copy.deepcopy(twice))
+    put_back = unnamed.metadata.pop("nbgrader").grade_id  # the cell that is put back has the same id
+    notebook.cells[0]["id"] = "no id, this"
+    file = desk["folder"] / "eve.ipynb"
+    file.write_text(json.dumps(notebook), encoding="utf-8-sig")
+    assert file.read_bytes().startswith(b"\xef\xbb\xbf")
+    read, remarks = grade.read_submission(file, handed_out)
+    for repeated in (answer, twice):
+        assert f"cell {grade_id(repeated)} was there 2 times, the last one counts" in remarks
+    assert [cell.source for cell in read.cells if grade_id(cell) == grade_id(answer)] == ["newer = 1"]
+    assert [grade_id(cell) for cell in read.cells].count(grade_id(twice)) == 1
+    assert grade_id(read.cells[-1]) == grade_id(twice)
+    assert f"cell {put_back} was missing and has been put back" in remarks
+    ids = [cell.id for cell in read.cells]
+    assert len(set(ids)) == len(ids) == len(handed_out.cells) + 3
+    nbformat.validate(read)
+
+
+def test_cells_that_only_import_have_three_times_as_long():
+    execute = grade.ExecuteToTheEnd(timeout=7)
+    seconds = {}
+    for cell in read("ps1").cells:
+        if cell.cell_type == "code":
+            info = cell.metadata.nbgrader
+            seconds.setdefault((info.grade, info.solution), set()).add(execute._get_timeout(cell))
+    assert seconds == {(False, False): {21}, (False, True): {7}, (True, False): {7}}
+    api = grade.course(COURSE, cell_seconds=5)
+    assert api.config.ExecuteToTheEnd.timeout == api.config.Execute.timeout == 5
+    assert grade.course(COURSE).config.Execute.timeout == 100
 
 
 # ---- The release
