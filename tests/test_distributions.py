@@ -117,6 +117,65 @@ def test_digits_are_kept_far_from_the_origin_and_far_apart(offset, apart):
     np.testing.assert_allclose(got, exact, rtol=1e-5, atol=2e-3)
 
 
+def smooth_factor(rng, d, condition):
+    """Of a squared exponential covariance at random places, plus what brings its factor to this condition number."""
+    places, length = np.sort(rng.uniform(size=d)), rng.uniform(0.05, 0.5)
+    covariance = np.exp(-0.5 * ((places[:, np.newaxis] - places) / length) ** 2)
+    smallest, *_, largest = np.linalg.eigvalsh(covariance)
+    return np.linalg.cholesky(
+        covariance + max(0, (largest - condition**2 * smallest) / (condition**2 - 1)) * np.eye(d)
+    )
+
+
+def turned_factor(rng, d, condition):
+    axes = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    return np.linalg.cholesky((axes * np.geomspace(1, condition**-2.0, d)) @ axes.T)
+
+
+def unequal_factor(rng, d, condition):
+    unit = np.tril(0.3 * rng.normal(size=(d, d)), -1) + np.eye(d)
+    return rng.permutation(np.geomspace(1, 1 / condition, d))[:, np.newaxis] * unit
+
+
+def errors(kind, loc, factor, x, own, dtype, exact=None):
+    """Log densities of points under their own components and gradients of their mean; with `exact` given, how far each
+    is from it, as a share of its size."""
+    *arguments, points = (tf.constant(array, dtype) for array in (loc, factor, x))
+    with tf.GradientTape() as tape:
+        tape.watch((*arguments, points))
+        values = tf.gather(kind(*arguments).log_prob(points[:, np.newaxis]), own, batch_dims=1)
+        mean = tf.reduce_mean(values)
+    to_loc, to_factor, to_x = tape.gradient(mean, (*arguments, points))
+    found = [np.float64(part) for part in (values, to_loc, tf.linalg.band_part(to_factor, -1, 0), to_x)]
+    if exact is None:
+        return found
+    return np.array([np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in zip(found, exact, strict=True)])
+
+
+@settings(max_examples=12)
+@given(
+    make=st.sampled_from([smooth_factor, turned_factor, unequal_factor]),
+    d=st.integers(8, 63),
+    power=st.floats(0.1, 4),
+    offset=st.sampled_from([0, 1, 30]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_ill_conditioned_factors_cost_no_digits_that_tfp_keeps(make, d, power, offset, seed):
+    """Against float64, over thirty factors: at most three times TFP's own float32 error, or rounding of the result."""
+    rng, ours, theirs = np.random.default_rng(seed), [], []
+    for _ in range(10):
+        factor = np.float32([make(rng, d, 10**power) for _ in range(3)])
+        loc = np.float32(offset * rng.normal(size=(3, d)))
+        own = rng.integers(3, size=100)
+        x = np.float32(loc[own] + np.einsum("nij,nj->ni", factor[own], rng.normal(size=(100, d))))
+        exact = errors(tfd.MultivariateNormalTriL, loc, factor, x, own, tf.float64)
+        ours.append(errors(FastMultivariateNormalTriL, loc, factor, x, own, tf.float32, exact))
+        theirs.append(errors(tfd.MultivariateNormalTriL, loc, factor, x, own, tf.float32, exact))
+        assert np.all(errors(FastMultivariateNormalTriL, loc, factor, x, own, tf.float64, exact) < 1e-9)
+    ours, theirs = (np.sqrt(np.mean(np.square(each), axis=0)) for each in (ours, theirs))
+    assert np.all(ours <= 3 * theirs + 1e-6), (ours, theirs)
+
+
 def test_the_rest_is_inherited():
     loc, factor, _ = draw(np.random.default_rng(2), (3,), (3,), (), 4, tf.float32)
     ours, theirs = FastMultivariateNormalTriL(loc, factor), tfd.MultivariateNormalTriL(loc, factor)
