@@ -17,7 +17,7 @@ from helpers.layout import MixtureLayout
 
 tfd = tfp.distributions
 
-# The start looks at no more rows than this, and data of no more rows than this are one batch: plain EM.
+# Whitening and start look at no more rows than this, and data of no more rows than this are one batch: plain EM.
 ROWS_FOR_START = 20_000
 # An E-step holds [rows, K, D] numbers at once: no more than these, which stay in a processor's cache.
 NUMBERS_AT_ONCE = 1_500_000
@@ -79,9 +79,18 @@ def e_step(x, weights, log_weights, loc, inverse, variances=None, error_length=N
         if diagonal:
             second += tf.matmul(r, tf.square(rows), transpose_a=True)
         else:  # x^T (r x) for all components: the other product
-            second += tf.matmul(rows, tf.reshape(r[..., tf.newaxis] * rows[:, tf.newaxis], [-1, k * d]), transpose_a=True)
+            second += tf.matmul(
+                rows, tf.reshape(r[..., tf.newaxis] * rows[:, tf.newaxis], [-1, k * d]), transpose_a=True
+            )
         log_prob = log_prob.write(i, tf.reduce_logsumexp(log_joint, axis=-1))
-        return i + 1, log_prob, count + tf.reduce_sum(r, axis=0), first + tf.matmul(r, rows, transpose_a=True), second, errors
+        return (
+            i + 1,
+            log_prob,
+            count + tf.reduce_sum(r, axis=0),
+            first + tf.matmul(r, rows, transpose_a=True),
+            second,
+            errors,
+        )
 
     nothing = (
         tf.TensorArray(x.dtype, parts, infer_shape=False, element_shape=[None]),
@@ -190,11 +199,12 @@ class StepwiseEM(tf_keras.Model):
       layout: a MixtureLayout.
       alpha: how fast the steps shrink, above 0.5 and at most 1.
       gamma: a constant step instead, above 0 and at most 1: for rows that change while the model follows them.
-      prior_rows: the penalty: as if so many rows more had been seen of each component, see `m_step`; D + 2 if left out.
+      prior_rows: the penalty: as if so many rows more had been seen of each component, see `m_step`. One keeps small
+        components sound; where rows are few against D, more of them (D + 2, say) fit new rows better.
       tied: whether all components share one covariance. Not for "full".
       rank: for a covariance diag(noise) + W W^T with W [D, rank]. "tril" only.
       starts: how many starts are tried: components at K sizes about the middle, and `starts - 1` times means on rows
-        far from each other. The likeliest after some steps on at most 20,000 rows is kept.
+        far from each other. The likeliest after some steps of EM is kept.
       seed: of the starts and of the order of rows.
 
     Raises:
@@ -202,7 +212,7 @@ class StepwiseEM(tf_keras.Model):
     """
 
     def __init__(
-        self, layout, alpha=0.6, gamma=None, prior_rows=None, tied=False, rank=None, starts=4, seed=0, name=None
+        self, layout, alpha=0.6, gamma=None, prior_rows=1.0, tied=False, rank=None, starts=4, seed=0, name=None
     ):
         super().__init__(name=name, autocast=False)
         if not isinstance(layout, MixtureLayout):
@@ -212,7 +222,7 @@ class StepwiseEM(tf_keras.Model):
             raise ValueError(f"alpha: expected a number above 0.5 and at most 1, got {alpha!r}")
         if gamma is not None and not 0 < gamma <= 1:
             raise ValueError(f"gamma: expected a number above 0 and at most 1, got {gamma!r}")
-        if prior_rows is not None and not 0 <= prior_rows < math.inf:
+        if not 0 <= prior_rows < math.inf:
             raise ValueError(f"prior_rows: expected a number of at least 0, got {prior_rows!r}")
         if tied and layout.covariance == "full":
             raise ValueError("tied: expected False for covariance 'full', got True; use covariance 'tril'")
@@ -224,7 +234,7 @@ class StepwiseEM(tf_keras.Model):
         if starts not in range(1, 1000):
             raise ValueError(f"starts: expected a whole number of at least 1, got {starts!r}")
         self.layout, self.alpha, self.gamma, self.tied, self.rank = layout, float(alpha), gamma, bool(tied), rank
-        self.prior_rows = float(d + 2 if prior_rows is None else prior_rows)
+        self.prior_rows = float(prior_rows)
         self.starts, self.seed, self.revived = starts, seed, []
         self.diagonal = layout.covariance == "diag"
         matrix = [k, d] if self.diagonal else [k, d, d]
@@ -232,7 +242,13 @@ class StepwiseEM(tf_keras.Model):
         def state(name, shape, dtype=tf.float64):
             only_first = tf.VariableAggregation.ONLY_FIRST_REPLICA  # all replicas assign the same
             return self.add_weight(
-                name, shape, dtype, initializer="zeros", trainable=False, aggregation=only_first, experimental_autocast=False
+                name,
+                shape,
+                dtype,
+                initializer="zeros",
+                trainable=False,
+                aggregation=only_first,
+                experimental_autocast=False,
             )
 
         self.adapted = state("adapted", [], tf.int64)
@@ -446,14 +462,29 @@ class StepwiseEM(tf_keras.Model):
             sum of multiples of others.
         """
         rows, variances, weights = self._whiten(x, variances, sample_weight)
+        k, d = self.layout.num_components, self.layout.event_size
+        if len(x) > ROWS_FOR_START:  # of many rows a part tells a good start from a poor one
+            part = slice(max(5000, 50 * k))
+            rows, weights = rows[part], weights[part]
+            variances = None if variances is None else variances[part]
         z = self._whitened(rows).numpy()
-        best = -np.inf
+        # For large models a few steps, which must tell; what is learnt from too few rows is not kept.
+        trials = int(np.clip(2e9 / (len(rows) * k * d**2), 4, STEPS_AN_EPOCH))
+        keep = len(x) <= ROWS_FOR_START or len(rows) > 20 * k * d
+        best, kept = -np.inf, None
         for start in range(self.starts):
             self._set_start(z, start)
-            for _ in range(STEPS_AN_EPOCH if len(x) <= ROWS_FOR_START else 10):
-                score = self._trial(rows, variances, weights).numpy()
+            first = [variable.numpy() for variable in self._state]
+            try:
+                for _ in range(trials):
+                    score = self._trial(rows, variances, weights).numpy()
+            except tf.errors.InvalidArgumentError as error:  # a component lost its rows: no start
+                message = _assertion(error)
+                continue
             if score > best:
-                best, kept = score, [variable.numpy() for variable in self._state]
+                best, kept = score, [variable.numpy() for variable in self._state] if keep else first
+        if kept is None:
+            raise ValueError(message)
         for variable, value in zip(self._state, kept, strict=True):
             variable.assign(value)
         self.adapted.assign(1)
@@ -502,7 +533,9 @@ class StepwiseEM(tf_keras.Model):
         weights = weights / weights.sum()
         centre = weights @ rows
         error = np.diag(np.zeros(d) if variances is None else weights @ variances)
-        whitener = _whitener(rows, centre, weights, error, np.finfo(x.dtype).eps, self.diagonal)
+        whitener = _whitener(rows, centre, weights, error, np.finfo(x.dtype).eps, self.diagonal or self.rank)
+        if self.rank:
+            whitener = np.diag(whitener)
         self.centre.assign(centre)
         self.whitener.assign(whitener)
         return rows, variances, weights
@@ -601,7 +634,9 @@ class StepwiseEM(tf_keras.Model):
         if batch_size is None:
             batch_size = n if n <= ROWS_FOR_START else max(5000, 50 * k)
         if batch_size not in range(k, max(n, k) + 1):
-            raise ValueError(f"batch_size: expected a whole number from {k}, the components, to {n}, got {batch_size!r}")
+            raise ValueError(
+                f"batch_size: expected a whole number from {k}, the components, to {n}, got {batch_size!r}"
+            )
         parts = -(-n // batch_size)
         if n // parts < k:
             parts = n // k
@@ -644,12 +679,16 @@ class StepwiseEM(tf_keras.Model):
                 raise ValueError(f"sample_weight: expected [{len(x)}], got shape {weights.shape}")
             _check_finite("sample_weight", weights)
             if weights.min() < 0 or not weights.sum() > 0:
-                raise ValueError(f"sample_weight: expected numbers of at least 0 with a positive sum, got {weights.min():.3g}")
+                raise ValueError(
+                    f"sample_weight: expected numbers of at least 0 with a positive sum, got {weights.min():.3g}"
+                )
         return x, variances, weights
 
     def _check_adapted(self):
         if not self.adapted:
-            raise ValueError("params: expected a model that was fitted, got one that has seen no rows; call fit or adapt")
+            raise ValueError(
+                "params: expected a model that was fitted, got one that has seen no rows; call fit or adapt"
+            )
 
     def revive(self):
         """Give each dead component one half of the component with the largest weight. `fit` does it between passes.
