@@ -67,7 +67,7 @@ class FastMultivariateNormalTriL(tfd.MultivariateNormalTriL):
 
 
 def _inverse(scale_tril):
-    """[..., D, D]. In float64: rounding errors grow with the condition number of a factor, and there are few factors."""
+    """[..., D, D]. In float64: rounding errors grow with a factor's condition number, and there are few factors."""
     scale = tf.cast(scale_tril, tf.float64)
     inverse = tf.linalg.triangular_solve(scale, tf.eye(tf.shape(scale)[-1], dtype=tf.float64))
     return tf.cast(inverse, scale_tril.dtype)

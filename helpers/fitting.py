@@ -106,7 +106,7 @@ def e_step(x, weights, log_weights, loc, inverse, variances=None, error_length=N
     return log_prob.concat(), Moments(count, first, second), errors
 
 
-def m_step(moments, rows=math.inf, prior_rows=0.0, tied=False):
+def m_step(moments, rows=1.0, prior_rows=0.0, tied=False):
     """Weights, means and covariances of given statistics: those of the largest likelihood, or of a penalised one.
 
     The penalty counts `prior_rows` more rows for each component, spread alike in all directions and as wide as the
@@ -136,13 +136,11 @@ def m_step(moments, rows=math.inf, prior_rows=0.0, tied=False):
     if tied:
         covariance = tf.repeat(tf.tensordot(weights, covariance, 1)[tf.newaxis], k, axis=0)
         count = tf.fill([k], tf.reduce_sum(count))
-    if not prior_rows:
-        return weights, loc, covariance
     seen = count * rows
     trace = tf.reduce_sum(covariance if diagonal else tf.linalg.diag_part(covariance), axis=-1)
     whole = k ** (-2 / d)  # in whitened units all the data have variance 1
-    width = (seen * trace / d + prior_rows * whole) / (seen + prior_rows)
-    share = (prior_rows / (seen + prior_rows))[:, tf.newaxis]
+    share = tf.math.divide_no_nan(tf.constant(1.0, tf.float64) * prior_rows, seen + prior_rows)[:, tf.newaxis]
+    width = (1 - share[:, 0]) * trace / d + share[:, 0] * whole
     if diagonal:
         return weights, loc, (1 - share) * covariance + share * width[:, tf.newaxis]
     round_ = width[:, tf.newaxis, tf.newaxis] * tf.eye(d, dtype=tf.float64)
@@ -183,10 +181,10 @@ class StepwiseEM(tf_keras.Model):
         model.fit(rows)             # no learning rate, no units, no optimiser
         model(rows).log_prob(rows)  # model(x): tfd.MixtureSameFamily; model.params: the flat vector of the layout
 
-    Stepwise EM keeps a moving average of the sufficient statistics, s <- (1 - gamma) s + gamma s_batch, and follows each
-    of its steps by an M-step; gamma = (t + 2)^-alpha at step t. gamma = 1 on all the data is EM, and that is what data
-    of at most 20,000 rows get. All is done in whitened coordinates, in which the data have mean 0 and covariance I: the
-    fit to A x + b is the fit to x, seen through that map ("diag" and `rank`: for a diagonal A).
+    Stepwise EM keeps a moving average of the sufficient statistics, s <- (1 - gamma) s + gamma s_batch, and follows
+    each of its steps by an M-step; gamma = (t + 2)^-alpha at step t. gamma = 1 on all the data is EM, and that is what
+    data of at most 20,000 rows get. All is done in whitened coordinates, in which the data have mean 0 and covariance
+    I: the fit to A x + b is the fit to x, seen through that map ("diag" and `rank`: for a diagonal A).
 
     `fit` takes arrays or a `tf.data.Dataset`, and what `tf_keras.Model.fit` takes: callbacks, validation data, ... The
     loss is minus the mean log density, nats a row. `evaluate` gives it for other rows, `predict` the responsibilities
@@ -199,8 +197,8 @@ class StepwiseEM(tf_keras.Model):
       layout: a MixtureLayout.
       alpha: how fast the steps shrink, above 0.5 and at most 1.
       gamma: a constant step instead, above 0 and at most 1: for rows that change while the model follows them.
-      prior_rows: the penalty: as if so many rows more had been seen of each component, see `m_step`. One keeps small
-        components sound; where rows are few against D, more of them (D + 2, say) fit new rows better.
+      prior_rows: the penalty: as if so many rows more had been seen of each component, see `m_step`. Left out, D + 2
+        where the rows are few (at most 20,000) or followed by a constant gamma, and 1 for more rows.
       tied: whether all components share one covariance. Not for "full".
       rank: for a covariance diag(noise) + W W^T with W [D, rank]. "tril" only.
       starts: how many starts are tried: components at K sizes about the middle, and `starts - 1` times means on rows
@@ -212,7 +210,7 @@ class StepwiseEM(tf_keras.Model):
     """
 
     def __init__(
-        self, layout, alpha=0.6, gamma=None, prior_rows=1.0, tied=False, rank=None, starts=4, seed=0, name=None
+        self, layout, alpha=0.6, gamma=None, prior_rows=None, tied=False, rank=None, starts=4, seed=0, name=None
     ):
         super().__init__(name=name, autocast=False)
         if not isinstance(layout, MixtureLayout):
@@ -222,7 +220,7 @@ class StepwiseEM(tf_keras.Model):
             raise ValueError(f"alpha: expected a number above 0.5 and at most 1, got {alpha!r}")
         if gamma is not None and not 0 < gamma <= 1:
             raise ValueError(f"gamma: expected a number above 0 and at most 1, got {gamma!r}")
-        if not 0 <= prior_rows < math.inf:
+        if prior_rows is not None and not 0 <= prior_rows < math.inf:
             raise ValueError(f"prior_rows: expected a number of at least 0, got {prior_rows!r}")
         if tied and layout.covariance == "full":
             raise ValueError("tied: expected False for covariance 'full', got True; use covariance 'tril'")
@@ -234,7 +232,7 @@ class StepwiseEM(tf_keras.Model):
         if starts not in range(1, 1000):
             raise ValueError(f"starts: expected a whole number of at least 1, got {starts!r}")
         self.layout, self.alpha, self.gamma, self.tied, self.rank = layout, float(alpha), gamma, bool(tied), rank
-        self.prior_rows = float(prior_rows)
+        self.prior_rows = prior_rows
         self.starts, self.seed, self.revived = starts, seed, []
         self.diagonal = layout.covariance == "diag"
         matrix = [k, d] if self.diagonal else [k, d, d]
@@ -253,6 +251,7 @@ class StepwiseEM(tf_keras.Model):
 
         self.adapted = state("adapted", [], tf.int64)
         self.steps = state("steps", [], tf.int64)
+        self.borrowed = state("borrowed", [])  # prior_rows
         self.inverse_rows = state("inverse_rows", [])  # one over the rows that the moments stand for
         self.largest_batch = state("largest_batch", [])
         self.centre = state("centre", [d])
@@ -342,16 +341,13 @@ class StepwiseEM(tf_keras.Model):
                 ["x: expected finite numbers, got NaN or infinity"],
             ),
         ]
-        with tf.control_dependencies([check for check in checks if check is not None]):
-            batch = Moments(*(part / total for part in moments))
-            largest = tf.maximum(self.largest_batch, n)
+        batch, largest = Moments(*(part / total for part in moments)), tf.maximum(self.largest_batch, n)
         if self.gamma is None:  # what is left over at the end of a pass counts less than a whole batch
             gamma = (tf.cast(self.steps, tf.float64) + 2) ** -self.alpha * n / largest
         else:
             gamma = tf.constant(self.gamma, tf.float64)
-        self._move(batch, gamma, squares / total**2)
-        self.largest_batch.assign(largest)
-        self.steps.assign_add(1)
+        counters = [(self.largest_batch, largest), (self.steps, self.steps + 1)]
+        self._move(batch, gamma, squares / total**2, checks, counters)
         return tf.reduce_sum(log_prob * weights) / tf.reduce_sum(weights)
 
     def _whitened(self, x):
@@ -402,28 +398,22 @@ class StepwiseEM(tf_keras.Model):
         diag = self.whitener if self.diagonal else tf.linalg.diag_part(self.whitener)
         return log_prob - tf.reduce_sum(tf.math.log(diag)), weights, moments
 
-    def _move(self, batch, gamma, inverse_rows):
-        """The moving average of the statistics one step on, and the M-step that follows it."""
+    def _move(self, batch, gamma, inverse_rows, checks=(), counters=()):
+        """The moving average of the statistics one step on, and the M-step that follows it; all of it or nothing."""
         moments = Moments(*((1 - gamma) * old + gamma * new for old, new in zip(self.moments, batch, strict=True)))
         inverse_rows = (1 - gamma) ** 2 * self.inverse_rows + gamma**2 * inverse_rows
-        weights, loc, covariance = m_step(moments, 1 / inverse_rows, self.prior_rows, self.tied)
-        noise = None
+        weights, loc, covariance = m_step(moments, 1 / inverse_rows, self.borrowed, self.tied)
         if self.rank:
             covariance, noise = factor_step(covariance, self.noise, self.rank)
         scale = tf.sqrt(covariance) if self.diagonal else tf.linalg.cholesky(covariance)
         sound = tf.debugging.Assert(
             tf.reduce_all(tf.math.is_finite(scale)),
-            [f"prior_rows: a component has lost its rows or a direction; expected more than {self.prior_rows:g}"],
+            ["prior_rows: a component has lost its rows or a direction; expected more than", self.borrowed],
         )
-        with tf.control_dependencies([] if sound is None else [sound]):
-            self.whitened_scale.assign(scale)
-        self.weights_.assign(weights)
-        self.whitened_loc.assign(loc)
-        if noise is not None:
-            self.noise.assign(noise)
-        for variable, value in zip(self.moments, moments, strict=True):
-            variable.assign(value)
-        self.inverse_rows.assign(inverse_rows)
+        state = [*moments, inverse_rows, weights, loc, scale] + ([noise] if self.rank else [])
+        with tf.control_dependencies([check for check in (*checks, sound) if check is not None]):
+            for variable, value in [*zip(self._state, state, strict=True), *counters]:
+                variable.assign(tf.identity(value))
 
     # ---- fit and its kin
 
@@ -447,6 +437,14 @@ class StepwiseEM(tf_keras.Model):
     @property
     def metrics(self):
         return [self._loss]
+
+    def evaluate(self, x=None, y=None, batch_size=None, sample_weight=None, **options):
+        """As Keras's, but float64 rows keep their digits, which Keras rounds to float32."""
+        return super().evaluate(_in_batches(x, sample_weight, batch_size), **options)
+
+    def predict(self, x, batch_size=None, **options):
+        """The responsibilities [N, K]; float64 rows keep their digits."""
+        return super().predict(_in_batches(x, None, batch_size), **options)
 
     def adapt(self, x, variances=None, sample_weight=None):
         """Take whitening and start from rows: at most 20,000 of them, chosen at random. `fit` does it where it was not
@@ -538,6 +536,8 @@ class StepwiseEM(tf_keras.Model):
             whitener = np.diag(whitener)
         self.centre.assign(centre)
         self.whitener.assign(whitener)
+        few = self.gamma is not None or n <= ROWS_FOR_START
+        self.borrowed.assign((d + 2 if few else 1) if self.prior_rows is None else self.prior_rows)
         return rows, variances, weights
 
     @property
@@ -613,8 +613,12 @@ class StepwiseEM(tf_keras.Model):
             spec = _rows_of(x.element_spec)
             if spec.shape.rank != 2 or spec.shape[1] not in (None, self.layout.event_size):
                 raise ValueError(f"x: expected batches [B, {self.layout.event_size}], got shape {tuple(spec.shape)}")
-            if not self.adapted:
+            if not self.adapted.numpy():  # a mirrored variable itself is always true
                 self._adapt_once(*_first_rows(x, self.layout.event_size))
+        if (held_out := options.get("validation_data")) is not None and not isinstance(held_out, tf.data.Dataset):
+            options["validation_data"] = _in_batches(
+                held_out[0] if isinstance(held_out, tuple) else held_out, None, None
+            )
         callbacks = callbacks if isinstance(callbacks, tf_keras.callbacks.CallbackList) else list(callbacks or [])
         try:
             return super().fit(x, epochs=epochs, callbacks=[*callbacks, where], **options)
@@ -625,8 +629,9 @@ class StepwiseEM(tf_keras.Model):
             raise ValueError(f"{message} in batch {where.batch} of epoch {where.epoch}, counted from 0") from None
 
     def _adapt_once(self, rows, variances, weights):
-        if not self.adapted:
-            self.adapt(rows, variances, weights)
+        with self.distribute_strategy.scope():
+            if not self.adapted.numpy():
+                self.adapt(rows, variances, weights)
 
     def _batches(self, rows, variances, weights, batch_size):
         """A dataset of parts of nearly equal size, in an order that follows from the seed and the step."""
@@ -643,7 +648,7 @@ class StepwiseEM(tf_keras.Model):
         tensors = tuple(None if part is None else tf.constant(part) for part in (rows, variances, weights))
 
         def order():
-            rng = np.random.default_rng([self.seed, int(self.steps) // parts])
+            rng = np.random.default_rng([self.seed, int(self.steps.numpy()) // parts])
             yield from np.array_split(rng.permutation(n), parts)
 
         def pick(chosen):
@@ -685,7 +690,7 @@ class StepwiseEM(tf_keras.Model):
         return x, variances, weights
 
     def _check_adapted(self):
-        if not self.adapted:
+        if not self.adapted.numpy():
             raise ValueError(
                 "params: expected a model that was fitted, got one that has seen no rows; call fit or adapt"
             )
@@ -722,14 +727,16 @@ class StepwiseEM(tf_keras.Model):
 
 
 class _Progress(tf_keras.callbacks.Callback):
-    """Where `fit` stands; between passes it revives components, and ends the fit where a pass gains less than `least`."""
+    """Where `fit` stands. Between passes components are revived; a pass that gains less than `least` is the last."""
 
     def __init__(self, model, least):
         super().__init__()
         self.fitted, self.least, self.last, self.epoch, self.batch = model, least, np.inf, 0, 0
 
     def on_epoch_begin(self, epoch, logs=None):
-        if epoch > 0 and (revived := self.fitted.revive()):
+        with self.fitted.distribute_strategy.scope():
+            revived = self.fitted.revive() if epoch > 0 else []
+        if revived:
             self.fitted.revived.append((epoch, revived))
             self.last = np.inf
         self.epoch, self.batch = epoch, 0
@@ -748,7 +755,7 @@ def _whitener(rows, centre, weights, error, eps, diagonal):
     """The lower triangular factor of the rows' covariance, by a QR decomposition, which keeps twice the digits."""
     centred = rows - centre
     spread = np.sqrt(weights @ centred**2 + np.diag(error))
-    constant = np.flatnonzero(spread <= eps * np.abs(rows).max(axis=0))
+    constant = np.flatnonzero((np.ptp(rows, axis=0) <= 4 * eps * np.abs(rows).max(axis=0)) & (np.diag(error) == 0))
     if len(constant):
         raise ValueError(f"x: expected columns that vary, got the constant column {constant[0]}")
     if diagonal:
@@ -760,8 +767,8 @@ def _whitener(rows, centre, weights, error, eps, diagonal):
     left = np.diag(factor)
     if left.min() < 4 * eps:
         raise ValueError(
-            f"x: expected columns none of which follows from the others, got column {left.argmin()}, a sum of multiples of "
-            f"the columns before it up to {left.min():.1g} of its standard deviation"
+            f"x: expected columns none of which follows from the others, got column {left.argmin()}, a sum of "
+            f"multiples of the columns before it up to {left.min():.1g} of its standard deviation"
         )
     return spread[:, np.newaxis] * factor
 
@@ -779,6 +786,15 @@ def _check_finite(name, array):
         if bad.any():
             row = start + int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
             raise ValueError(f"{name}: expected finite numbers, got NaN or infinity in row {row}")
+
+
+def _in_batches(x, sample_weight, batch_size):
+    """Arrays, or a pair of rows and variances, as a dataset; a dataset as it is."""
+    if isinstance(x, tf.data.Dataset):
+        return x
+    x = tuple(map(np.asarray, x)) if isinstance(x, tuple) else np.asarray(x)
+    parts = (x,) if sample_weight is None else (x, np.zeros(len(sample_weight)), np.asarray(sample_weight))
+    return tf.data.Dataset.from_tensor_slices(parts).batch(batch_size or 5000)
 
 
 def _rows_of(element):

@@ -122,9 +122,7 @@ def smooth_factor(rng, d, condition):
     places, length = np.sort(rng.uniform(size=d)), rng.uniform(0.05, 0.5)
     covariance = np.exp(-0.5 * ((places[:, np.newaxis] - places) / length) ** 2)
     smallest, *_, largest = np.linalg.eigvalsh(covariance)
-    return np.linalg.cholesky(
-        covariance + max(0, (largest - condition**2 * smallest) / (condition**2 - 1)) * np.eye(d)
-    )
+    return np.linalg.cholesky(covariance + max(0, (largest - condition**2 * smallest) / (condition**2 - 1)) * np.eye(d))
 
 
 def turned_factor(rng, d, condition):

@@ -1,21 +1,32 @@
-"""Gradients through the layer against scikit-learn's EM: time to the same held-out log likelihood.
+"""Stepwise EM and gradients against scikit-learn's EM: time to the same held-out log likelihood.
 
     uv run python tests/benchmarks/fit_vs_em.py [--data FILE.npz] [--rows 100000] [--components 20] [--memory 2]
+    uv run python tests/benchmarks/fit_vs_em.py --suite [--rows 400000]   # six kinds of data
+    uv run python tests/benchmarks/fit_vs_em.py --large                   # K = 200, every patch of every photograph
+    uv run --group peers python tests/benchmarks/fit_vs_em.py --peers     # scikit-learn in float32, gmmx
 
-EM is `GaussianMixture`: k-means start, float64, until its own tolerance or 60 iterations. Both see the same rows,
-and are timed from raw data, the start, the tracing and all evaluations of the gradients included. The default data are
-patches of two photographs, 63 coefficients each (notebook 02). FILE.npz holds `train` and `test`, float arrays [N, D].
+EM is `GaussianMixture`: k-means start, float64, until its own tolerance or 60 iterations. Stepwise EM is `StepwiseEM`
+with nothing set, gradients are minibatch Adam on the flat vector. All see the same rows and are timed from raw data:
+start, tracing and the evaluations on held-out rows included. Each runs in a process of its own, whose peak memory is
+given. The default data are patches of two photographs, 63 coefficients each. FILE.npz holds `train` and `test`, float
+arrays [N, D].
 
-EM holds about five float64 arrays [N, K] and copies of the data: where that is more than `--memory` GiB it is not run,
-the table says so, and the gradients make the given number of passes. A table, and one line of JSON.
+"Reached" is a held-out log likelihood of stepwise EM no more than 0.02 nats a row below EM's; "times faster" is EM's
+time over the time at which stepwise EM reached that. EM holds about five float64 arrays [N, K] and copies of the data:
+where that is more than `--memory` GiB it is not run and the table says so. A table, and a line of JSON; exit status 1
+where a set was not reached, and in the suite where of the patches one is less than 100 times faster at 100,000 rows or
+more.
 """
 
 import argparse
 import json
+import subprocess
 import sys
+import tempfile
 import time
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 
@@ -47,22 +58,124 @@ def load_rows(path):
     return arrays["train"], arrays["test"]
 
 
-def photograph_rows(n, seed=0):
-    """n training patches and 20,000 others of the two photographs, as DCT coefficients without the constant."""
+def photograph_rows(n, kind="dct", seed=0):
+    """n training patches and 20,000 others of the two photographs, 63 columns each.
+
+    Args:
+      n: how many to train on.
+      kind: "dct": their cosine coefficients without the constant one, nearly uncorrelated. "pixels": grey values plus
+        what rounding to whole ones took, the patch's mean taken away, the last pixel dropped. "mapped": those under a
+        random linear map with condition number 1e4.
+      seed: of the choice, the rounding and the map.
+    """
     from scipy.fft import dct
 
     from helpers import data
 
     c = dct(np.eye(8), axis=0, norm="ortho")
-    basis = np.kron(c, c)[1:].astype(np.float32)
-    rows = np.concatenate([data.patches(p.astype(np.float32)) @ basis.T for p in data.photographs()])
+    rng = np.random.default_rng(seed)
+    rows = np.concatenate([data.patches(p.astype(np.float32)) for p in data.photographs()])
     if n + 20_000 > len(rows):
         raise ValueError(f"rows: expected at most {len(rows) - 20_000}, got {n}")
-    order = np.random.default_rng(seed).permutation(len(rows))
-    return rows[order[:n]], rows[order[n : n + 20_000]]
+    rows = rows[rng.permutation(len(rows))[: n + 20_000]]
+    if kind == "dct":
+        rows = rows @ np.kron(c, c)[1:].T.astype(np.float32)
+    else:
+        rows = rows + rng.uniform(-0.5, 0.5, rows.shape) / 255
+        rows = (rows - rows.mean(axis=1, keepdims=True))[:, :63]
+    if kind == "mapped":
+        turn, other = (np.linalg.qr(rng.normal(size=(63, 63)))[0] for _ in range(2))
+        rows = rows @ ((turn * np.geomspace(1, 1e-4, 63)) @ other).T
+    rows = rows.astype(np.float32)
+    return rows[:n], rows[n:]
 
 
-def fit_gradients(train, test, k, target, passes, seed=0, batch=1000):
+def digit_rows():
+    """Scikit-learn's digits, 64 pixels plus uniform noise: 1,437 rows and 360 held out."""
+    from helpers import data
+
+    images = data.digits(seed=0)
+    rng = np.random.default_rng(0)
+    return tuple(x + rng.uniform(0, 1, x.shape).astype(np.float32) for x in (images.x_train, images.x_test))
+
+
+def mixture_rows():
+    from helpers import data
+
+    x = data.correlated_mixture(5, 10, n=60_000, seed=0).x
+    return x[:50_000], x[50_000:]
+
+
+def penguin_rows():
+    from helpers import data
+
+    x = data.penguins().x[np.random.default_rng(0).permutation(342)]
+    return x[:242], x[242:]
+
+
+# name: (rows of a number of patches, components)
+SUITE = {
+    "DCT coefficients": (lambda n: photograph_rows(n, "dct"), 20),
+    "pixels": (lambda n: photograph_rows(n, "pixels"), 20),
+    "pixels, mapped": (lambda n: photograph_rows(n, "mapped"), 20),
+    "digits": (lambda n: digit_rows(), 10),
+    "mixture, 10-d": (lambda n: mixture_rows(), 5),
+    "penguins": (lambda n: penguin_rows(), 3),
+}
+
+
+def every_patch():
+    """Every patch of every photograph that scikit-learn and scikit-image carry, DCT coefficients; 20,000 held out."""
+    from scipy.fft import dct
+
+    from helpers import data
+
+    c = dct(np.eye(8), axis=0, norm="ortho")
+    basis = np.kron(c, c)[1:].T.astype(np.float32)
+    rng, parts = np.random.default_rng(0), []
+    for picture in data.all_photographs().values():
+        picture = picture + rng.uniform(-0.5, 0.5, picture.shape) / 255
+        parts.append(data.patches(picture.astype(np.float32)) @ basis)
+    rows = np.concatenate(parts)
+    del parts
+    held = np.zeros(len(rows), bool)
+    held[rng.choice(len(rows), 20_000, replace=False)] = True
+    return rows[~held], rows[held]
+
+
+def fit_stepwise(train, test, k, target, passes=12, seed=0):
+    """StepwiseEM as it comes, until a pass gains nothing or `passes` passes.
+
+    Returns:
+      As `fit_gradients`; on many rows an evaluation every forty steps.
+    """
+    begin = time.perf_counter()
+    import tf_keras
+
+    from helpers.fitting import ROWS_FOR_START, StepwiseEM
+    from helpers.layout import MixtureLayout
+
+    model, curve = StepwiseEM(MixtureLayout(k, train.shape[1]), seed=seed), []
+
+    class Watch(tf_keras.callbacks.Callback):
+        def look(self):
+            held_out = -model.evaluate(test, batch_size=5000, verbose=0)
+            curve.append((time.perf_counter() - begin, held_out))
+
+        def on_train_batch_end(self, batch, logs=None):
+            if len(train) > ROWS_FOR_START and batch % 40 == 39 and not (target and curve and curve[-1][1] >= target):
+                self.look()
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.look()
+            if epoch + 1 >= passes and len(train) > ROWS_FOR_START:
+                self.model.stop_training = True
+
+    model.fit(train, verbose=0, callbacks=[Watch()])
+    return curve
+
+
+def fit_gradients(train, test, k, target, passes=4, seed=0, batch=1000):
     """Minibatch Adam until the held-out log likelihood is at least `target`, or `passes` passes.
 
     Returns:
@@ -133,21 +246,104 @@ def fit_gradients(train, test, k, target, passes, seed=0, batch=1000):
     return curve
 
 
-def fit_em(train, test, k, seed=0):
+def fit_em(train, test, k, seed=0, dtype=np.float64, iterations=60):
     """(seconds, held-out log likelihood, iterations) of scikit-learn's EM."""
     from sklearn.mixture import GaussianMixture
 
     begin = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        em = GaussianMixture(k, max_iter=60, random_state=seed).fit(train.astype(np.float64))
+        em = GaussianMixture(k, max_iter=iterations, random_state=seed).fit(train.astype(dtype))
     seconds = time.perf_counter() - begin
-    return seconds, float(em.score(test.astype(np.float64))), int(em.n_iter_)
+    return seconds, float(em.score(test.astype(dtype))), int(em.n_iter_)
 
 
 def em_gib(n, d, k):
     """About what EM holds at once, GiB: five [N, K] and three [N, D] arrays of float64."""
     return 8 * n * (5 * k + 3 * d) / 2**30
+
+
+def measure(method, train, test, k, target=None, passes=None):
+    """What one method does, in a process of its own.
+
+    Returns:
+      {"curve": [[seconds, held-out log likelihood], ...], "iterations": of EM, "peak_mib": of the process}.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.npz"
+        np.savez(path, train=train, test=test)
+        order = [sys.executable, __file__, "--child", method, "--data", str(path), "--components", str(k)]
+        order += [] if passes is None else ["--passes", str(passes)]
+        order += [] if target is None else ["--target", repr(target)]
+        run = subprocess.run(order, capture_output=True, text=True)
+    if run.returncode:
+        raise RuntimeError(f"{method}: {run.stderr[-2000:]}")
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def child(options):
+    """One method on the rows of a file; its line of JSON."""
+    from helpers import runtime
+
+    train, test = load_rows(options.data)
+    k, target = options.components, options.target
+    iterations = None
+    if options.child in ("em", "em, float32"):
+        seconds, score, iterations = fit_em(train, test, k, dtype="f" if "32" in options.child else "d")
+        curve = [(seconds, score)]
+    elif options.child == "gmmx":
+        curve, iterations = fit_gmmx(train, test, k)
+    else:
+        runtime.quiet_import()
+        fit = {"stepwise": fit_stepwise, "gradients": fit_gradients}[options.child]
+        curve = fit(train, test, k, target, **({"passes": options.passes} if options.passes else {}))
+    from density_step import peak_mib
+
+    print(json.dumps({"curve": curve, "iterations": iterations, "peak_mib": round(peak_mib())}))
+
+
+def reached_at(curve, target):
+    """Seconds at the first evaluation of at least `target`, or None."""
+    return next((seconds for seconds, value in curve if value >= target), None)
+
+
+def compare(train, test, k, memory, passes):
+    """EM, stepwise EM and gradients on the same rows; prints as it goes. The keys of the line of JSON."""
+    n, d = train.shape
+    print(f"N = {n:,}, D = {d}, K = {k}", flush=True)
+    em = None
+    if em_gib(n, d, k) > memory:
+        print(f"EM: not run, it needs about {em_gib(n, d, k):.1f} GiB, more than {memory:g}")
+    else:
+        em = measure("em", train, test, k)
+    target = em and em["curve"][-1][1] - 0.02
+    found = {"em": em, "stepwise": measure("stepwise", train, test, k, target)}
+    found["gradients"] = measure("gradients", train, test, k, target, passes)
+    result = {"rows": n, "dimensions": d, "components": k}
+    for name, label, short in (
+        ("em", "EM", "em"),
+        ("stepwise", "stepwise EM", "stepwise"),
+        ("gradients", "gradients", "gradient"),
+    ):
+        one = found[name]
+        if one is None:  # EM that was not run
+            result |= {f"{short}_seconds": None, f"{short}_held_out": None}
+            continue
+        best = max(value for _, value in one["curve"])
+        at = None if target is None else reached_at(one["curve"], target)
+        seconds = one["curve"][-1][0] if at is None else at
+        print(
+            f"{label:>12}: {seconds:7.1f} s {'in all' if at is None else 'to EM'}, "
+            f"best {best:9.3f} nats a held-out row, {one['peak_mib']:5d} MiB"
+            + (f", {one['iterations']} iterations" if one["iterations"] else ""),
+            flush=True,
+        )
+        result |= {f"{short}_seconds": round(seconds, 2), f"{short}_held_out": round(best, 3)}
+    at = target and reached_at(found["stepwise"]["curve"], target)
+    result["reached"] = None if em is None else at is not None
+    result["times_faster"] = None if at is None else round(em["curve"][-1][0] / at, 1)
+    result["peak_mib"] = found["stepwise"]["peak_mib"]
+    return result
 
 
 def main():
@@ -157,48 +353,70 @@ def main():
         "--rows", type=int, default=100_000, help="training patches of the default data (default 100000)"
     )
     parser.add_argument("--components", type=int, default=20)
-    parser.add_argument("--passes", type=int, default=4, help="of the gradients over the data, at most (default 4)")
+    parser.add_argument("--passes", type=int, help="of the gradients over the data, at most (default 4)")
     parser.add_argument("--memory", type=float, default=2.0, help="GiB; EM is left out where it needs more (default 2)")
+    parser.add_argument("--suite", action="store_true", help="six kinds of data")
+    parser.add_argument("--only", choices=SUITE, action="append", help="of the suite: these sets")
+    parser.add_argument("--large", action="store_true", help="K = 200 on every patch there is")
+    parser.add_argument("--peers", action="store_true", help="other implementations of EM, on the default data")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--target", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
     for name in ("rows", "components", "passes", "memory"):
-        if getattr(options, name) <= 0:
+        if getattr(options, name) is not None and getattr(options, name) <= 0:
             parser.error(f"--{name}: expected a positive number, got {getattr(options, name)}")
-    from helpers import runtime
-
+    if options.child:
+        return child(options)
+    if options.suite or options.only:
+        return suite(options)
+    if options.large:
+        return large()
     try:
         train, test = load_rows(options.data) if options.data else photograph_rows(options.rows)
         if len(train) < options.components:
             raise ValueError(f"components: expected at most {len(train)}, the rows of train, got {options.components}")
     except ValueError as error:
         parser.error(str(error))
-    runtime.quiet_import()
-    n, d = train.shape
-    print(f"N = {n:,}, D = {d}, K = {options.components}", flush=True)
-    em = None
-    if em_gib(n, d, options.components) > options.memory:
-        print(f"EM: not run, it needs about {em_gib(n, d, options.components):.1f} GiB, more than {options.memory:g}")
-    else:
-        em = fit_em(train, test, options.components)
-        print(f"EM:        {em[0]:7.1f} s, {em[1]:9.3f} nats per held-out row, {em[2]} iterations", flush=True)
-    curve = fit_gradients(train, test, options.components, em and em[1], options.passes)
-    print(f"gradients: {curve[-1][0]:7.1f} s, {curve[-1][1]:9.3f} nats per held-out row, {len(curve)} evaluations")
-    from density_step import peak_mib
-
-    result = {
-        "benchmark": "fit_vs_em",
-        "rows": n,
-        "dimensions": d,
-        "components": options.components,
-        "em_seconds": em and round(em[0], 1),
-        "em_held_out": em and round(em[1], 3),
-        "gradient_seconds": round(curve[-1][0], 2),
-        "gradient_held_out": round(curve[-1][1], 3),
-        "reached": None if em is None else curve[-1][1] >= em[1],
-        "times_faster": None if em is None or curve[-1][1] < em[1] else round(em[0] / curve[-1][0], 1),
-        "peak_mib": round(peak_mib()),
-    }
+    if options.peers:
+        return peers(train, test, options.components)
+    result = {"benchmark": "fit_vs_em"} | compare(train, test, options.components, options.memory, options.passes)
     print(json.dumps(result))
     return 1 if result["reached"] is False else 0
+
+
+def suite(options):
+    """Every kind of data in turn; a table of all at the end."""
+    rows = {}
+    for name in options.only or SUITE:
+        make, k = SUITE[name]
+        print(f"{name}: ", end="")
+        train, test = make(options.rows)
+        rows[name] = compare(train, test, k, options.memory, options.passes)
+    print(f"\n{'':>18} {'N':>8} {'EM':>17} {'stepwise EM':>17} {'Adam':>17}  faster")
+    for name, row in rows.items():
+        cells = [f"{row[f'{m}_seconds']:7.1f} s {row[f'{m}_held_out']:8.3f}" for m in ("em", "stepwise", "gradient")]
+        faster = "not reached" if row["times_faster"] is None else f"{row['times_faster']:g} times"
+        print(f"{name:>18} {row['rows']:8,} {' '.join(cells)}  {faster}")
+    print(json.dumps({"benchmark": "fit_vs_em_suite", "sets": rows}))
+    slow = any(
+        row["dimensions"] == 63 and row["rows"] >= 100_000 and row["times_faster"] < 100
+        for row in rows.values()
+        if row["times_faster"] is not None
+    )
+    return 1 if slow or not all(row["reached"] for row in rows.values()) else 0
+
+
+def large():
+    """K = 200 on all patches: one pass of stepwise EM and what it takes."""
+    train, test = every_patch()
+    print(f"N = {len(train):,}, D = {train.shape[1]}, K = 200", flush=True)
+    found = measure("stepwise", train, test, 200, passes=1)
+    seconds, held_out = found["curve"][-1]
+    print(f"stepwise EM, one pass: {seconds:.1f} s, {held_out:.3f} nats per held-out row, {found['peak_mib']} MiB")
+    result = {"rows": len(train), "components": 200, "stepwise_seconds": round(seconds, 1)}
+    result |= {"stepwise_held_out": round(held_out, 3), "peak_mib": found["peak_mib"]}
+    print(json.dumps({"benchmark": "fit_vs_em_large"} | result))
+    return 1 if seconds > 90 or found["peak_mib"] > 2048 or len(train) < 1_500_000 else 0
 
 
 if __name__ == "__main__":
