@@ -104,7 +104,9 @@ def test_the_course_names_one_address():
 def course(tmp_path):
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, tmp_path)
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks", ignore=shutil.ignore_patterns("assignments", ".*", "__pycache__"))
+    shutil.copytree(
+        ROOT / "notebooks", tmp_path / "notebooks", ignore=shutil.ignore_patterns("assignments", ".*", "__pycache__")
+    )
     return tmp_path
 
 

@@ -113,6 +113,8 @@ def penguin_rows():
     return x[:242], x[242:]
 
 
+PEERS = ("scikit-learn, float64", "scikit-learn, float32", "gmmx")
+
 # name: (rows of a number of patches, components)
 SUITE = {
     "DCT coefficients": (lambda n: photograph_rows(n, "dct"), 20),
@@ -246,16 +248,53 @@ def fit_gradients(train, test, k, target, passes=4, seed=0, batch=1000):
     return curve
 
 
-def fit_em(train, test, k, seed=0, dtype=np.float64, iterations=60):
+def fit_em(train, test, k, seed=0):
     """(seconds, held-out log likelihood, iterations) of scikit-learn's EM."""
     from sklearn.mixture import GaussianMixture
 
     begin = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        em = GaussianMixture(k, max_iter=iterations, random_state=seed).fit(train.astype(dtype))
+        em = GaussianMixture(k, max_iter=60, random_state=seed).fit(train.astype(np.float64))
     seconds = time.perf_counter() - begin
-    return seconds, float(em.score(test.astype(dtype))), int(em.n_iter_)
+    return seconds, float(em.score(test.astype(np.float64))), int(em.n_iter_)
+
+
+def same_start(train, k):
+    """weights [K], means [K, D] on rows drawn by k-means++, covariances [K, D, D]: those of all the rows."""
+    from sklearn.cluster import kmeans_plusplus
+
+    means, _ = kmeans_plusplus(np.float64(train[:20_000]), k, random_state=0)
+    covariance = np.cov(np.float64(train).T)
+    return np.full(k, 1 / k), means, np.repeat(covariance[np.newaxis], k, axis=0)
+
+
+def fit_peer(name, train, test, k, iterations=10):
+    """Iterations of EM from `same_start`: (seconds without compilation, held-out log likelihood, iterations)."""
+    weights, means, covariance = same_start(train, k)
+    if name == "gmmx":
+        import jax
+        from gmmx import EMFitter, GaussianMixtureModelJax
+
+        x = jax.numpy.asarray(np.float32(train))
+        start = GaussianMixtureModelJax.from_squeezed(*(np.float32(part) for part in (means, covariance, weights)))
+        fitter = EMFitter(max_iter=iterations, tol=0.0)
+        fitter.fit(x, start)  # compiles
+        begin = time.perf_counter()
+        found = fitter.fit(x, start)
+        seconds = time.perf_counter() - begin
+        return seconds, float(found.gmm.score(jax.numpy.asarray(np.float32(test)))), int(found.n_iter)
+    from sklearn.mixture import GaussianMixture
+
+    dtype = np.float32 if "32" in name else np.float64
+    parts = [part.astype(dtype) for part in (weights, means, np.linalg.inv(covariance))]
+    options = dict(zip(("weights_init", "means_init", "precisions_init"), parts, strict=True))
+    em = GaussianMixture(k, max_iter=iterations, tol=0, init_params="random_from_data", random_state=0, **options)
+    begin = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        em.fit(train.astype(dtype))
+    return time.perf_counter() - begin, float(em.score(test.astype(dtype))), int(em.n_iter_)
 
 
 def em_gib(n, d, k):
@@ -288,11 +327,12 @@ def child(options):
     train, test = load_rows(options.data)
     k, target = options.components, options.target
     iterations = None
-    if options.child in ("em", "em, float32"):
-        seconds, score, iterations = fit_em(train, test, k, dtype="f" if "32" in options.child else "d")
+    if options.child == "em":
+        seconds, score, iterations = fit_em(train, test, k)
         curve = [(seconds, score)]
-    elif options.child == "gmmx":
-        curve, iterations = fit_gmmx(train, test, k)
+    elif options.child in PEERS:
+        seconds, score, iterations = fit_peer(options.child, train, test, k)
+        curve = [(seconds, score)]
     else:
         runtime.quiet_import()
         fit = {"stepwise": fit_stepwise, "gradients": fit_gradients}[options.child]
@@ -404,6 +444,32 @@ def suite(options):
         if row["times_faster"] is not None
     )
     return 1 if slow or not all(row["reached"] for row in rows.values()) else 0
+
+
+def peers(train, test, k):
+    """Ten iterations of EM by each implementation that is installed, from one start, and one pass of stepwise EM."""
+    import importlib.util
+
+    print(f"N = {len(train):,}, D = {train.shape[1]}, K = {k}; ten iterations from the same start", flush=True)
+    result = {}
+    for name in PEERS:
+        if name == "gmmx" and importlib.util.find_spec("gmmx") is None:
+            print("gmmx: not installed; uv run --group peers ...")
+            continue
+        found = measure(name, train, test, k)
+        (seconds, held_out), iterations = found["curve"][0], found["iterations"]
+        print(
+            f"{name:>21}: {seconds / iterations:6.2f} s an iteration, {held_out:.3f} nats a held-out row, "
+            f"{found['peak_mib']} MiB",
+            flush=True,
+        )
+        result[name] = {"seconds_an_iteration": round(seconds / iterations, 3), "held_out": round(held_out, 3)}
+    found = measure("stepwise", train, test, k, passes=1)
+    seconds, held_out = found["curve"][-1]
+    print(f"{'stepwise EM':>21}: {seconds:6.2f} s a pass, start and tracing included, {held_out:.3f} nats")
+    result["stepwise EM"] = {"seconds": round(seconds, 2), "held_out": round(held_out, 3)}
+    print(json.dumps({"benchmark": "fit_vs_em_peers"} | result))
+    return 0
 
 
 def large():
