@@ -46,6 +46,13 @@ def in_ci(command, ci):
     return any(line == command or line.endswith(COVERED.get(command, "\0")) for line in ci.splitlines())
 
 
+def expect_the_edit(title, diff):
+    """Raise a RuntimeError where a diff, in which notebooks are text, shows more than the word that was changed."""
+    changed = [line for line in diff.splitlines() if re.match(r"[+-](?!(--|\+\+) ([ab]/|/dev/null))", line)]
+    if len(changed) != 2 or changed[1] != "+" + changed[0][1:].replace(*EDITS[title][1:], 1):
+        raise RuntimeError(f"CONTRIBUTING.md: {title}: expected one word to differ, got\n{diff}")
+
+
 def follow(folder):
     """Run all sections in `folder`; print what is run.
 
@@ -86,13 +93,9 @@ def follow(folder):
                 content = path.read_text(encoding="utf-8")
                 path.write_text(content.replace(old, new, 1), encoding="utf-8", newline="\n")
             if command == "git diff":
-                changed = [line for line in seen.splitlines() if re.match(r"[+-](?![+-])", line)]
-                if len(changed) != 2 or changed[1] != "+" + changed[0][1:].replace(*EDITS[title][1:]):
-                    raise RuntimeError(f"CONTRIBUTING.md: {title}: expected one line to differ, got\n{seen}")
+                expect_the_edit(title, seen)
         if title in EDITS:
-            counts = run("git diff --numstat origin/HEAD HEAD").split()
-            if counts[:2] != ["1", "1"] or len(counts) != 3:
-                raise RuntimeError(f"CONTRIBUTING.md: {title}: expected one line of one file to differ, got {counts}")
+            expect_the_edit(title, run("git diff origin/HEAD HEAD"))
 
 
 def main():
