@@ -197,8 +197,8 @@ class StepwiseEM(tf_keras.Model):
       layout: a MixtureLayout.
       alpha: how fast the steps shrink, above 0.5 and at most 1.
       gamma: a constant step instead, above 0 and at most 1: for rows that change while the model follows them.
-      prior_rows: the penalty: as if so many rows more had been seen of each component, see `m_step`. Left out, D + 2
-        where the rows are few (at most 20,000) or followed by a constant gamma, and 1 for more rows.
+      prior_rows: the penalty: as if so many rows more had been seen of each component, see `m_step`. Left out, 1, which
+        keeps small components sound; with a constant gamma, which forgets, D + 2.
       tied: whether all components share one covariance. Not for "full".
       rank: for a covariance diag(noise) + W W^T with W [D, rank]. "tril" only.
       starts: how many starts are tried: components at K sizes about the middle, and `starts - 1` times means on rows
@@ -536,8 +536,8 @@ class StepwiseEM(tf_keras.Model):
             whitener = np.diag(whitener)
         self.centre.assign(centre)
         self.whitener.assign(whitener)
-        few = self.gamma is not None or n <= ROWS_FOR_START
-        self.borrowed.assign((d + 2 if few else 1) if self.prior_rows is None else self.prior_rows)
+        usual = 1 if self.gamma is None else d + 2
+        self.borrowed.assign(usual if self.prior_rows is None else self.prior_rows)
         return rows, variances, weights
 
     @property

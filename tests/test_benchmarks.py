@@ -60,12 +60,27 @@ def test_fit_vs_em_runs_on_a_users_file(tmp_path, monkeypatch, capsys):
     fit_vs_em.main()
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["rows"] == 2000 and abs(result["gradient_held_out"] - result["em_held_out"]) < 0.2
+    assert result["reached"] and result["stepwise_held_out"] > result["em_held_out"] - 0.02
+    assert result["times_faster"] == pytest.approx(result["em_seconds"] / result["stepwise_seconds"], rel=0.2, abs=0.1)
 
 
 def test_density_step_times_the_same_density():
     steps = {variant: density_step.make_step(variant, 50, 2, 4) for variant in density_step.VARIANTS}
     np.testing.assert_allclose(steps["fast"](), steps["tfp"](), atol=1e-4)
-    assert all(min(seconds) > 0 for seconds in density_step.times(steps, 2).values())
+    assert np.isfinite(steps["stepwise"]()) and steps["floor"]().shape == (4, 8)
+    for variant in ("fast, D/2", "stepwise"):
+        step, floor = density_step.times(variant, 50, 2, 4, 3)
+        assert len(step) == len(floor) == 3 and min(step) > 0 and min(floor) > 0
+
+
+def test_suite_has_rows_of_every_kind():
+    for name, (make, k) in fit_vs_em.SUITE.items():
+        train, test = make(500)
+        assert len(train) > k and train.shape[1] == test.shape[1] and np.all(np.isfinite(train)), name
+    centred, mapped = (fit_vs_em.photograph_rows(500, kind)[0].astype("d") for kind in ("pixels", "mapped"))
+    ratio = np.linalg.cond(np.cov(mapped.T)) / np.linalg.cond(np.cov(centred.T))
+    assert ratio > 100  # the map is far from a rotation
+    assert fit_vs_em.reached_at([(1, 0.0), (2, 3.0), (3, 4.0)], 2.5) == 2 and not fit_vs_em.reached_at([(1, 0.0)], 1)
 
 
 def test_peak_memory_is_that_of_the_child_and_not_of_its_parent():

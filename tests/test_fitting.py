@@ -280,7 +280,7 @@ def test_rows_that_are_all_alike_in_one_cluster_stay_a_sound_component():
 def test_the_penalty_that_is_left_out():
     few, many = BIRDS, np.tile(BIRDS, (60, 1))
     for rows, options, expected in (
-        (few, {}, 4),
+        (few, {}, 1),
         (many, {}, 1),
         (many, {"gamma": 0.1}, 4),
         (few, {"prior_rows": 0}, 0),
