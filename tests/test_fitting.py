@@ -82,6 +82,10 @@ def test_an_m_step_is_scikit_learns(kind):
     moments = Moments(*(tf.constant(part / 60) for part in (r.sum(axis=0), r.T @ x, second)))
     weights, loc, covariance = m_step(moments, tied=kind == "tied")
     np.testing.assert_allclose(weights, em.weights_)
+    for one, three in zip(
+        (weights, loc, covariance), m_step(Moments(*(3 * p for p in moments)), tied=kind == "tied"), strict=True
+    ):
+        np.testing.assert_allclose(three, one)  # sums of any total will do
     np.testing.assert_allclose(loc, em.means_)
     np.testing.assert_allclose(covariance, np.broadcast_to(em.covariances_, covariance.shape), rtol=1e-8)
 
@@ -129,6 +133,10 @@ def test_the_steps_of_the_moving_average():
         mixture.components_distribution.covariance(), whitener @ covariance @ whitener.T, atol=1e-4
     )
     assert int(model.steps) == 2
+    rows = 1 / 60  # of the start, then what each batch adds, by the square of its share
+    for gamma, n in ((2**-0.7, 40), (0.5 * 3**-0.7, 20)):
+        rows = (1 - gamma) ** 2 * rows + gamma**2 / n
+    np.testing.assert_allclose(model.inverse_rows, rows)
 
 
 @pytest.mark.parametrize(
