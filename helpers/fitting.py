@@ -418,20 +418,18 @@ class StepwiseEM(tf_keras.Model):
     # ---- fit and its kin
 
     def train_step(self, data):
-        x, _, sample_weight = tf_keras.utils.unpack_x_y_sample_weight(data)
-        x, variances = x if isinstance(x, (tuple, list)) else (x, None)
+        x, variances, sample_weight = _unpack(data)
         self._loss.update_state(-self.step(x, variances, sample_weight))
         return {"loss": self._loss.result()}
 
     def test_step(self, data):
-        x, _, sample_weight = tf_keras.utils.unpack_x_y_sample_weight(data)
-        x, variances = x if isinstance(x, (tuple, list)) else (x, None)
+        x, variances, sample_weight = _unpack(data)
         log_prob, weights, _ = self._expected(x, variances, sample_weight)
         self._loss.update_state(-log_prob, weights)
         return {"loss": self._loss.result()}
 
     def predict_step(self, data):
-        x, _, _ = tf_keras.utils.unpack_x_y_sample_weight(data)
+        x, _, _ = _unpack(data)
         return self(tf.cast(x, tf.float64)).posterior_marginal(tf.cast(x, tf.float64)).probs_parameter()
 
     @property
@@ -797,6 +795,13 @@ def _in_batches(x, sample_weight, batch_size):
     return tf.data.Dataset.from_tensor_slices(parts).batch(batch_size or 5000)
 
 
+def _unpack(data):
+    """Rows, their variances and their weights, None where there are none, of what Keras or a dataset hands over."""
+    x, _, weights = tf_keras.utils.unpack_x_y_sample_weight(data)
+    x, variances = x if isinstance(x, (tuple, list)) else (x, None)
+    return x, variances, weights
+
+
 def _rows_of(element):
     while isinstance(element, (tuple, list)):
         element = element[0]
@@ -807,8 +812,7 @@ def _first_rows(dataset, d):
     """Rows of the first batches, their variances and weights: enough for the start."""
     kept, n = [], 0
     for number, element in enumerate(dataset):
-        x, _, weights = tf_keras.utils.unpack_x_y_sample_weight(element)
-        x, variances = x if isinstance(x, (tuple, list)) else (x, None)
+        x, variances, weights = _unpack(element)
         x = np.asarray(x)
         if x.ndim != 2 or x.shape[1] != d:
             raise ValueError(f"x: expected batches [B, {d}], got shape {x.shape} in batch {number}, counted from 0")
