@@ -209,6 +209,9 @@ def test_initial_params_of_a_constant_column_and_of_many_rows():
     layout = MixtureLayout(2, 2, "tril")
     x = np.stack([np.linspace(-1, 1, 50_000), np.zeros(50_000)], axis=-1)
     assert np.all(np.isfinite(layout.initial_params(x)))
+    for value in (0.0, 0.1):  # the standard deviation of the latter is not 0 but rounding
+        x[:, 1] = value
+        assert layout.split(layout.initial_params(x)).scale_tril[0, 1, 1] > 0.05
 
 
 def test_the_covariance_of_the_start_is_that_about_the_nearest_mean():
