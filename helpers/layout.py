@@ -146,7 +146,7 @@ class MixtureLayout:
             self.scale_name, scale, (k, d) if self.covariance == "diag" else (k, d, d), lead=logits.shape[:-1]
         )
         if self.covariance == "full":
-            # arctanh(correlation) by way of the Cholesky factor, which keeps its digits where the correlation is near 1
+            # arctanh(correlation) by way of the Cholesky factor: finite wherever there is one
             factor = arguments.cholesky("covariance", scale)
             std = np.sqrt(np.diagonal(scale, axis1=-2, axis2=-1))
             fisher_z = np.arcsinh(factor[..., 1, 0] / factor[..., 1, 1])

@@ -38,6 +38,9 @@ def test_correlated_mixture_has_the_truth_it_claims(k, d):
     assert sample.x.shape == (40_000, d) and sample.covariance.shape == (k, d, d)
     assert np.linalg.eigvalsh(sample.covariance).min() > 0
     np.testing.assert_allclose(sample.weights.sum(), 1)
+    np.testing.assert_allclose(np.bincount(sample.component) / 40_000, sample.weights, atol=0.02)
+    std = np.sqrt(np.diagonal(sample.covariance, axis1=1, axis2=2))
+    assert 0.5 <= std.min() <= std.max() <= 1.5
     for j in range(k):
         mine = sample.x[sample.component == j]
         np.testing.assert_allclose(mine.mean(axis=0), sample.loc[j], atol=0.1)
@@ -56,7 +59,8 @@ def test_whole_numbers_are_pythons_and_numpys():
 def test_means_lie_as_far_apart_as_asked():
     near, far = (data.correlated_mixture(3, 2, separation=s, seed=1) for s in (4.0, 40.0))
     np.testing.assert_allclose(far.loc, 10 * near.loc)
-    many = data.correlated_mixture(200, 5, n=1, separation=4.0).loc
+    many, weights = (getattr(data.correlated_mixture(200, 5, n=1, separation=4.0), part) for part in ("loc", "weights"))
+    assert 3.5 < weights.max() / weights.min() <= 4
     apart = np.linalg.norm(many[:, np.newaxis] - many, axis=-1)[np.triu_indices(200, 1)]
     assert abs(np.sqrt(np.mean(apart**2)) - 4) < 0.3
 
@@ -153,6 +157,7 @@ def test_patches_come_row_by_row_and_noise_has_its_level():
         (lambda: plotting.show(plt.figure(), alt=" "), "alt: expected a sentence"),
         (lambda: runtime.set_seed(-1), "seed: expected a whole number from 0 to 4294967295, got -1"),
         (lambda: runtime.set_seed(1.5), "seed: expected a whole number"),
+        (lambda: runtime.set_seed(2**32), "seed: expected a whole number from 0 to 4294967295, got 4294967296"),
     ],
 )
 def test_bad_input_is_named(call, message):
@@ -348,6 +353,11 @@ def test_ellipses_lie_at_one_two_and_three_standard_deviations():
         squared = np.einsum("ni,ij,nj->n", centred, np.linalg.inv(covariance), centred)
         np.testing.assert_allclose(squared, radius**2, rtol=1e-6)
     assert ax.texts[0].get_text() == "1.00"
+    _, ax = plotting.panels()
+    plotting.ellipses(ax, np.zeros((2, 2)), [covariance] * 2, weights=[0.25, 0.75])
+    assert [text.get_text() for text in ax.texts] == ["0.25", "0.75"]
+    drawn = [line.get_color() for line in ax.lines if len(line.get_xdata()) > 1]
+    assert drawn == [plotting.PALETTE[0]] * 3 + [plotting.PALETTE[1]] * 3
     plt.close("all")
 
 
@@ -363,6 +373,9 @@ def test_density_draws_its_argument_and_no_global():
     assert asked == [(2500, 2)] and ax.get_xlim() == (-3, 3)
     highest = [path for path in ax.collections[-1].get_paths() if len(path.vertices)][-1]
     np.testing.assert_allclose(highest.vertices.mean(axis=0), [1, -1], atol=0.2)
+    levels = ax.collections[-1].levels
+    assert len(levels) == 8 and abs(levels[-1]) < 0.02  # from the top, each a third of the one above it
+    np.testing.assert_allclose(np.exp(np.diff(levels)), 3)
     plt.close("all")
 
 
@@ -376,9 +389,14 @@ def test_points_responsibilities_and_losses_are_labelled():
     np.testing.assert_allclose(middle.collections[0].get_facecolor()[0, :3], blue)
     plotting.responsibilities(middle, x, np.repeat([[0.75, 0.25]], 6, axis=0))
     np.testing.assert_allclose(middle.collections[4].get_facecolor()[0, :3], 0.75 * blue + 0.25 * red)
-    plotting.loss_curve(right, {"fit": [3.0, 2.0, 1.5]}, floor=1.4)
+    assert middle.get_legend_handles_labels()[1] == ["component 0", "component 1"] * 2
+    plotting.responsibilities(left, x, np.eye(2)[[0, 1, 0, 1, 0, 1]], names=("Adelie", "Gentoo"))
+    assert left.get_legend_handles_labels()[1][-2:] == ["Adelie", "Gentoo"]
+    plotting.loss_curve(right, {"fit": [3.0, 2.0, 1.5]}, floor=1.4, unit="bits per row")
     assert right.get_legend_handles_labels()[1] == ["fit", "entropy of the data"]
-    assert right.get_xlabel() == "epoch" and "nats" in right.get_ylabel()
+    assert right.get_xlabel() == "epoch" and right.get_ylabel() == "loss (bits per row)"
+    assert right.lines[0].get_xydata().tolist() == [[1, 3.0], [2, 2.0], [3, 1.5]]
+    assert list(right.lines[1].get_ydata()) == [1.4, 1.4]
     plt.close("all")
 
 

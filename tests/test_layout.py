@@ -225,6 +225,11 @@ def test_the_covariance_of_the_start_is_that_about_the_nearest_mean():
     expected = residual.T @ residual / len(x) + 0.01 * np.diag(variance)
     np.testing.assert_allclose(parts.covariance, [expected] * 2, rtol=1e-6)
     assert variance[0] > 20 * expected[0, 0]  # and not that of all the data
+    for covariance, scale in (("tril", np.linalg.cholesky(expected)), ("diag", np.sqrt(np.diag(expected)))):
+        other = MixtureLayout(2, 2, covariance)
+        np.testing.assert_allclose(other.split(other.initial_params(x, seed=5))[-1], [scale] * 2, rtol=1e-4)
+    alone = MixtureLayout(1, 2, "full")
+    assert len({float(alone.initial_params(x, seed)[1]) for seed in range(10)}) > 5  # the first mean is drawn too
 
 
 def test_the_means_of_the_start_are_far_from_each_other_in_units_of_each_column():

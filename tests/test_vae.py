@@ -210,11 +210,14 @@ def test_mnist_from_a_small_npz(tmp_path, monkeypatch):
                 dark = file[f"x_{part}"].reshape(-1, 784) > 127
                 np.testing.assert_array_equal(getattr(images, f"x_{part}"), dark)
                 np.testing.assert_array_equal(getattr(images, f"y_{part}"), file[f"y_{part}"])
+    monkeypatch.setenv("MNIST_PATH", "nowhere.npz")
+    assert data.mnist(path).x_test.shape == (12, 784)  # the argument goes before the environment
 
 
 def test_digits_are_split_without_overlap():
     images = data.digits(seed=3, num_test=100)
-    assert images.x_train.shape == (1697, 64) and images.x_test.shape == (100, 64) and images.x_train.max() == 16
+    assert images.x_train.shape == (1697, 64) and images.x_test.shape == (100, 64)
+    assert images.x_train.max() == 16 == images.total_count and images.shape == (8, 8)
     x, y = load_digits(return_X_y=True)
     assert len(np.unique(x, axis=0)) == len(x)  # so that an image can be told by its pixels
     number = {row.tobytes(): i for i, row in enumerate(x.astype(np.float32))}
