@@ -403,7 +403,9 @@ def test_kernel_that_dies_or_will_not_stop_costs_its_own_step_only(tmp_path):
     ],
 )
 def test_a_command_that_cannot_be_is_refused_in_one_sentence(tmp_path, capsys, command, says):
-    code, _, error = grade_py(f"grade.py {command}", course_copy(tmp_path), capsys)
+    course = course_copy(tmp_path)
+    (course / "source" / ".ruff_cache").mkdir(exist_ok=True)
+    code, _, error = grade_py(f"grade.py {command}", course, capsys)
     assert code == 2 and error.startswith("grade.py: ") and says in error and error.count("\n") == 1
 
 

@@ -228,7 +228,8 @@ def mark(api, assignment, folder, again=False, say=print):
     root = Path(api.coursedir.root)
     sources = sorted((root / "source" / assignment).glob("*.ipynb"))
     if not sources:
-        there = sorted(path.name for path in (root / "source").iterdir() if path.is_dir())
+        # A linter's or JupyterLab's own folders (.ruff_cache, .ipynb_checkpoints) lie there too.
+        there = sorted(path.name for path in (root / "source").iterdir() if path.is_dir() and path.name[0] != ".")
         raise ValueError(f"assignment: expected one of {there}, got {assignment!r}")
     if not Path(folder).is_dir():
         raise ValueError(f"folder: expected a folder of submissions, got {str(folder)!r}, which is none")
