@@ -23,6 +23,8 @@ ROWS_FOR_START = 20_000
 NUMBERS_AT_ONCE = 1_500_000
 # Of data that are one batch, an epoch is as many steps of EM.
 STEPS_AN_EPOCH = 25
+# Nothing here is written for AutoGraph, whose reading of the source takes longer than a pass over 100,000 rows.
+as_written = tf.autograph.experimental.do_not_convert
 # With sums in float32 a variance is off by about 1e-7 squared distances (in standard deviations) of the mean from the
 # middle of the data; beyond this distance squared the batch is summed in float64.
 FAR = 2500.0
@@ -308,6 +310,7 @@ class StepwiseEM(tf_keras.Model):
 
     # ---- one step
 
+    @as_written
     def step(self, x, variances=None, sample_weight=None):
         """An E-step and an M-step on one batch: what `fit` does to each. For loops of your own, in graphs too.
 
@@ -417,17 +420,20 @@ class StepwiseEM(tf_keras.Model):
 
     # ---- fit and its kin
 
+    @as_written
     def train_step(self, data):
         x, variances, sample_weight = _unpack(data)
         self._loss.update_state(-self.step(x, variances, sample_weight))
         return {"loss": self._loss.result()}
 
+    @as_written
     def test_step(self, data):
         x, variances, sample_weight = _unpack(data)
         log_prob, weights, _ = self._expected(x, variances, sample_weight)
         self._loss.update_state(-log_prob, weights)
         return {"loss": self._loss.result()}
 
+    @as_written
     def predict_step(self, data):
         x, _, _ = _unpack(data)
         return self(tf.cast(x, tf.float64)).posterior_marginal(tf.cast(x, tf.float64)).probs_parameter()
@@ -544,7 +550,7 @@ class StepwiseEM(tf_keras.Model):
             [self.noise] if self.rank else []
         )
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def _trial(self, rows, variances, weights):
         """One iteration of EM on all of some rows; their mean log density before it."""
         log_prob, weights, moments = self._expected(rows, variances, weights)
