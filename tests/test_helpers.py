@@ -221,6 +221,18 @@ def test_a_notebook_starts_with_one_line_that_tells_the_versions_and_nothing_els
     assert (done.stderr, done.stdout) == ("", f"{line}\n3\n")
 
 
+@pytest.mark.parametrize("level", [None, "0"])
+def test_the_first_operation_is_quiet_too_and_python_is_told_errors_only(level):
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    environment |= {} if level is None else {"TF_CPP_MIN_LOG_LEVEL": level}
+    code = (
+        "from helpers import runtime; runtime.quiet_import(); import os, sys, tensorflow as tf; tf.zeros([2]) + 1; "
+        "tf.get_logger().warning('no'); tf.get_logger().error('yes'); print(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], timeout=300, capture_output=True, text=True, env=environment)
+    assert (done.stderr, done.stdout) == ("ERROR:tensorflow:yes\n", f"{level or 3}\n")  # what the user set stays
+
+
 def test_the_import_is_quiet_and_what_comes_after_is_heard(capfd):
     with runtime._silent_stderr():
         os.write(2, b"a log line from C++")
