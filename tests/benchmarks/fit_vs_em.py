@@ -7,9 +7,9 @@
 
 EM is `GaussianMixture`: k-means start, float64, until its own tolerance or 60 iterations. Stepwise EM is `StepwiseEM`
 with nothing set, gradients are minibatch Adam on the flat vector. All see the same rows and are timed from raw data,
-start and tracing included; the clock stands while held-out rows are scored. Each runs in a process of its own, whose peak memory is
-given. The default data are patches of two photographs, 63 coefficients each. FILE.npz holds `train` and `test`, float
-arrays [N, D].
+start and tracing included; the clock stands while held-out rows are scored. Each runs in a process of its own, whose
+peak memory is given. The default data are patches of two photographs, 63 coefficients each. FILE.npz holds `train` and
+`test`, float arrays [N, D].
 
 "Reached" is a held-out log likelihood of stepwise EM no more than 0.02 nats a row below EM's; "times faster" is EM's
 time over the time at which stepwise EM reached that. EM holds about five float64 arrays [N, K] and copies of the data:
