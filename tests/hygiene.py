@@ -149,6 +149,42 @@ def _pixels(png, size=None):
     return np.asarray(picture.resize(size or picture.size), dtype=float)
 
 
+def short_path(cells):
+    """The numbers of the cells on the short path that the first cell names, or None where it names none.
+
+    "sections 1, 3 and 4": what precedes the first section, and these; "what is marked ○": all but the parts under a
+    heading with that mark.
+    """
+    told = re.search(r"\*\*Short path\*\*[^.(:]*[:.(](.*)", _text(cells[0]["source"]), flags=re.S)
+    if not told:
+        return None
+    wanted = re.search(r"sections? ([\d, and]+)", told[1].split("\n")[0])
+    wanted = wanted and set(re.findall(r"\d+", wanted[1]))
+    chosen, section, left_out = [], None, 0
+    for index, cell in enumerate(cells):
+        for level, title in re.findall(r"^(#+) (.*)", _text(cell["source"]), flags=re.M):
+            if cell["cell_type"] == "markdown":
+                section = title.split(" ")[0] if level == "##" else section
+                left_out = (left_out or len(level)) if "○" in title else (len(level) > left_out) * left_out
+        if not left_out if wanted is None else section is None or section in wanted:
+            chosen.append(index)
+    return chosen
+
+
+def _lost_on_the_short_path(cells):
+    """A sentence for each cell on the short path that reads a name which only cells outside it bind."""
+    chosen = short_path(cells)
+    if chosen is None:
+        return
+    names = {index: _names_of(cell) for index, cell in enumerate(cells) if cell["cell_type"] == "code"}
+    everywhere = set().union(*(binds for _, binds in names.values()))
+    there = set().union(*(binds for index, (_, binds) in names.items() if index in chosen))
+    for index in chosen:
+        lost = names.get(index, (set(), set()))[0] & everywhere - there
+        if lost:
+            yield f"cell {index}: on the short path, and it reads {', '.join(sorted(lost))}, bound outside it"
+
+
 def _is_small_copy(small, figure):
     """Whether a PNG shows a figure at no more than its size, on a palette of its own."""
     size = Image.open(io.BytesIO(base64.b64decode(small))).size
@@ -181,6 +217,7 @@ def problems(notebook, size=0):
     pictures = [png for cell in code for output in cell.get("outputs", []) if (png := _png(output.get("data")))]
     if len(set(pictures)) < len(pictures):
         found.append("a picture is stored twice")
+    found += _lost_on_the_short_path(cells)
     found += _folds([(index, cell) for index, cell in enumerate(cells) if cell["cell_type"] == "code"])
     for index, cell in enumerate(cells):
         where = f"cell {index}"

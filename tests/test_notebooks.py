@@ -208,6 +208,23 @@ def folded_for_nobody(notebook):
     notebook["cells"][6]["source"] = "live(draw)"
 
 
+def short_path_by_sections(notebook):
+    cells = notebook["cells"]
+    cells[0]["source"] += "\n**Short path**, one sitting: section 2. And more, 1."
+    cells[2:2] = [{"cell_type": "markdown", "metadata": {}, "source": "## 1 · One"}]
+    cells.append({"cell_type": "markdown", "metadata": {}, "source": "## 2 · Two"})
+    cells.append(code("print(fig)", 8, [TEXT]))
+
+
+def short_path_by_marks(notebook):
+    cells = notebook["cells"]
+    cells[0]["source"] += "\n**Short path**: leave out what is marked ○."
+    cells[-1:-1] = [{"cell_type": "markdown", "metadata": {}, "source": "### ○ Aside\n#### Part of it"}]
+    cells.append({"cell_type": "markdown", "metadata": {}, "source": "### Back"})
+    cells.append(code("print(fig)", 8, [TEXT]))
+    cells[4]["source"] = "draw(x)"
+
+
 def drawing_not_folded(notebook):
     notebook["cells"][2]["source"] = "\n".join(["plot()"] * 9)
 
@@ -281,6 +298,8 @@ def test_a_good_notebook_has_no_problems():
         (folded_idea, "binds draw_more, which cell 7 reads"),
         (folded_for_nobody, "more or less than draw"),
         (drawing_not_folded, "only draws"),
+        (short_path_by_sections, "on the short path, and it reads fig"),
+        (short_path_by_marks, "on the short path, and it reads fig"),
         (svg, "SVG"),
         (unplanned_error, "without the tag raises-exception"),
         (planned_error_missing, "nothing was raised"),

@@ -195,7 +195,11 @@ def rivals():
             (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
         ),
         "wavelets": (
-            in_units(lambda y, s, a: restoration.denoise_wavelet(y, sigma=a * s, rescale_sigma=True)),
+            in_units(
+                lambda y, s, a: restoration.cycle_spin(
+                    y, restoration.denoise_wavelet, max_shifts=3, func_kw={"sigma": a * s, "rescale_sigma": True}
+                )
+            ),
             (0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.4),
         ),
     }
@@ -203,7 +207,7 @@ def rivals():
         from bm3d import bm3d
 
         # its own setting is 1: the noise is what it is told
-        found["BM3D"] = in_units(lambda y, s, a: bm3d(y, a * s)), (0.9, 1.0, 1.1)
+        found["BM3D"] = in_units(lambda y, s, a: bm3d(y, a * s)), (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2)
     except ImportError:
         print("bm3d is not installed (uv run --group denoise ...): its column is left out")
     return found
