@@ -179,7 +179,7 @@ def fit_stepwise(train, test, k, target, passes=12, seed=0):
     return curve
 
 
-def fit_gradients(train, test, k, target, passes=4, seed=0, batch=1000):
+def fit_gradients(train, test, k, target, passes=4, seed=0, batch=250):
     """Minibatch Adam until the held-out log likelihood is at least `target`, or `passes` passes.
 
     Returns:
