@@ -20,11 +20,6 @@ GENERATED = {".ipynb_checkpoints", "release", "submitted", "copies", "autograded
 NOTEBOOKS = sorted(path for path in (ROOT / "notebooks").rglob("*.ipynb") if not GENERATED & {*path.parts})
 
 
-# Not yet stored by notebooks/store.py. Take a name out with the notebook's first commit in the new form.
-OLD_FORM = {"03_vae_mixture"}
-OLD_FAULTS = "characters wide", "it only draws", "lines of", "not in both", "1258291", "60000", "stored twice"
-
-
 def test_there_are_notebooks():
     assert NOTEBOOKS
 
@@ -34,8 +29,6 @@ def test_stored_notebook(path):
     notebook = json.loads(path.read_text(encoding="utf-8"))
     nbformat.validate(notebook)
     found = problems(notebook, path.stat().st_size)
-    if path.stem in OLD_FORM:
-        found = [fault for fault in found if not any(old in fault for old in OLD_FAULTS)]
     assert found == []
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
     if path.name[0].isdigit():  # a lesson, which opens with its finished picture
@@ -56,8 +49,6 @@ def test_no_large_picture_is_kept_twice():
     """Thumbnails are kept twice, in the notebook and for the README; whatever is larger, once."""
     pictures = collections.Counter()
     for path in NOTEBOOKS:
-        if path.stem in OLD_FORM:
-            continue
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             for part in [*cell.get("attachments", {}).values(), *(o.get("data", {}) for o in cell.get("outputs", []))]:
                 if "image/png" in part:
@@ -68,9 +59,9 @@ def test_no_large_picture_is_kept_twice():
 
 def test_code_is_formatted():
     """Line lengths and rules differ between the notebooks and the rest: notebooks/ruff.toml."""
-    new = [str(path) for path in NOTEBOOKS if path.stem not in OLD_FORM]
+    others = (ROOT / folder for folder in ("helpers", "tests", "docs", "notebooks/store.py"))
+    files = [str(path) for path in (*NOTEBOOKS, *others)]
     for command in (["check", "--quiet"], ["format", "--check", "--quiet"]):
-        files = [*new, *(str(ROOT / folder) for folder in ("helpers", "tests", "docs", "notebooks/store.py"))]
         run = subprocess.run([sys.executable, "-m", "ruff", *command, *files], capture_output=True, text=True)
         assert run.returncode == 0, run.stdout + run.stderr
 

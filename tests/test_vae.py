@@ -1,8 +1,6 @@
 """What notebook 03 teaches: the functions of the stored notebook, run on small models and held to known answers."""
 
-import ast
-import importlib.util
-import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,37 +10,25 @@ import tensorflow_probability as tfp
 import tf_keras
 from scipy import stats
 from scipy.special import logsumexp
-from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 
 from helpers import data
-from helpers.distributions import FastMultivariateNormalTriL
 from helpers.fitting import StepwiseEM
 from helpers.layout import MixtureLayout
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "03_vae_mixture.ipynb"
-BENCHMARK = ROOT / "tests" / "benchmarks" / "vae_prior.py"
 tfd, tfpl, layers = tfp.distributions, tfp.layers, tf_keras.layers
 
 
-def functions_of(notebook):
-    """Every function that the notebook's code cells define, compiled from their text, as {name: function}."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    namespace = {
-        "np": np, "tf": tf, "tfd": tfd, "tfpl": tfpl, "layers": layers, "tf_keras": tf_keras, "logsumexp": logsumexp,
-        "MixtureLayout": MixtureLayout, "FastMultivariateNormalTriL": FastMultivariateNormalTriL, "KMeans": KMeans,
-        "PIXELS": 6, "COUNT": 16, "SEED": 1, "NUM_COMPONENTS": 3, "D": 2,
-    }  # fmt: skip
-    for cell in cells:
-        if cell["cell_type"] == "code":
-            body = [node for node in ast.parse("".join(cell["source"])).body if isinstance(node, ast.FunctionDef)]
-            exec(compile(ast.Module(body, []), str(notebook.name), "exec"), namespace)
-    return namespace
+sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 
+import letters  # noqa: E402
+import vae_prior  # noqa: E402
 
-nb = functions_of(NOTEBOOK)
-make_vae, make_prior, set_prior = nb["make_vae"], nb["make_prior"], nb["set_prior"]
+nb = vae_prior.functions_of(NOTEBOOK, PIXELS=6, COUNT=16, SEED=1, GAMMA=0.02, STARTS=3, ROUNDS=4, STEPS=3)
+nb["standard_normal"] = tfd.MultivariateNormalDiag(tf.zeros(2))
+make_prior = nb["make_prior"]
 X = np.random.default_rng(0).integers(0, 17, size=(64, 6)).astype(np.float32)
 
 
@@ -58,10 +44,25 @@ def mixture_logpdf(z, weights, loc, covariance):
     return logsumexp(np.log(weights) + np.stack(parts, -1), axis=-1)
 
 
+def vector(mixture):
+    """The flat vector of weights [K], means [K, D], covariances [K, D, D]."""
+    weights, loc, covariance = mixture
+    return MixtureLayout(*loc.shape).pack(np.log(weights), loc, np.linalg.cholesky(covariance))
+
+
+def prior_of(mixture):
+    return make_prior(vector(mixture), *mixture[1].shape)
+
+
+def small_vae(prior, kind=tf_keras.Model):
+    pair = nb["make_encoder"](prior, 2, width=8), nb["make_decoder"](2, width=8)
+    return nb["make_vae"](*pair, kind), *pair
+
+
 def test_elbo_terms_agree_with_scipy():
-    prior, mixture = make_prior(3, 2), random_mixture(3, 2)
-    set_prior(prior, *mixture)
-    vae, encoder, decoder = make_vae(prior, 2, width=8)
+    mixture = random_mixture(3, 2)
+    prior = prior_of(mixture)
+    vae, encoder, decoder = small_vae(prior)
     q = encoder(X[:1])
     z = q.sample(5000, seed=1)[:, 0]
     logits = decoder(z).distribution.logits.numpy().astype(np.float64)
@@ -91,92 +92,149 @@ def test_bound_reaches_the_exact_likelihood_of_a_linear_gaussian_model():
     def decoder(z):
         return tfd.MultivariateNormalDiag(tf.linalg.matvec(matrix, z), noise * tf.ones(6))
 
-    log_weights = nb["make_log_weights"](encoder, decoder, make_prior(1, 2))
+    model = encoder, decoder, lambda _: nb["standard_normal"]
     exact = stats.multivariate_normal(np.zeros(6), covariance).logpdf(x).mean()
     tf.random.set_seed(0)
-    bounds = {s: nb["importance_bound"](log_weights, x, s, rows=10).mean() for s in (1, 20, 20_000)}
+    bounds = {s: nb["importance_bound"](model, x, s, rows=10)[0].mean() for s in (1, 20, 20_000)}
     assert bounds[1] < bounds[20] < exact + 0.02
     assert bounds[1] < exact - 0.3
     assert abs(bounds[20_000] - exact) < 0.02
 
 
-def test_expected_log_joint_is_the_mean_over_samples():
+def test_the_e_step_is_the_mean_over_samples():
     mixture, rng = random_mixture(3, 2), np.random.default_rng(5)
-    mean, var = rng.normal(size=(4, 2)), rng.uniform(0.1, 1, size=(4, 2))
+    mean, var = rng.normal(size=(4, 2)).astype("f"), rng.uniform(0.1, 1, size=(4, 2)).astype("f")
     z = mean + np.sqrt(var) * rng.normal(size=(100_000, 4, 2))
     logpdfs = [stats.multivariate_normal(m, c).logpdf(z).mean(0) for m, c in zip(mixture[1], mixture[2], strict=True)]
-    expected = np.log(mixture[0]) + np.stack(logpdfs, -1)
-    np.testing.assert_allclose(nb["expected_log_joint"](mean, var, *mixture), expected, atol=0.05)
+    log_joint = np.log(mixture[0]) + np.stack(logpdfs, -1)
+    r, bound = nb["expected_responsibilities"](prior_of(mixture)(0.0), mean, var)
+    np.testing.assert_allclose(bound, logsumexp(log_joint, axis=1), atol=0.05)
+    np.testing.assert_allclose(r, np.exp(log_joint - logsumexp(log_joint, axis=1)[:, np.newaxis]), atol=0.02)
+    assert np.all(bound < mixture_logpdf(z, *mixture).mean(0))  # a lower bound of the samples' log density
 
 
-def test_aggregate_fit_recovers_a_known_mixture():
+def test_em_on_codes_recovers_a_known_mixture():
     """Codes that carry noise of known variance: the fit must add it back, which a fit to the means does not."""
     rng = np.random.default_rng(6)
     centre = np.array([[-5.0, 0.0], [5.0, 0.0]])[rng.integers(0, 2, 4000)]
     mean, var = centre + 0.5 * rng.normal(size=(4000, 2)), np.full((4000, 2), 0.75)
-    _, (weights, loc, covariance) = nb["fit_aggregate"](mean, var, 2, starts=2)[0]
+    weights, loc, covariance = nb["read_prior"](nb["fit_em"](mean, var, 2, starts=2))
     np.testing.assert_allclose(sorted(loc[:, 0]), [-5, 5], atol=0.1)
     np.testing.assert_allclose(weights, 0.5, atol=0.05)
     np.testing.assert_allclose(covariance, np.stack([np.eye(2)] * 2), atol=0.1)
+    _, _, of_means = nb["read_prior"](nb["fit_em"](mean, None, 2, starts=2))
+    np.testing.assert_allclose(np.diagonal(of_means, axis1=1, axis2=2), 0.25, atol=0.05)
 
 
-def test_components_borrow_from_their_average():
-    """borrowed = 0 is the plain M-step; the more they borrow, the nearer each covariance is to the average of all."""
-    rng = np.random.default_rng(8)
-    mean, var = rng.normal(size=(50, 2)), rng.uniform(0.1, 1, size=(50, 2))
-    r = rng.dirichlet(np.ones(3), size=50)
-    weights, loc, alone = nb["maximise"](mean, var, r, 0)
-    for k in range(3):
-        expected = np.cov(mean.T, aweights=r[:, k], ddof=0) + np.diag(np.average(var, axis=0, weights=r[:, k]))
-        np.testing.assert_allclose(alone[k], expected + 1e-4 * np.eye(2), rtol=1e-6)
-    average = np.einsum("k,kij->ij", weights, alone)
-    np.testing.assert_allclose(nb["maximise"](mean, var, r, 1e9)[2], np.stack([average] * 3), rtol=1e-6)
-    size, some = r.sum(axis=0)[:, np.newaxis, np.newaxis], nb["maximise"](mean, var, r, 30)[2]
-    np.testing.assert_allclose(some, (size * alone + 30 * average) / (size + 30), rtol=1e-6)
-
-
-def test_the_prior_gets_gradients_and_moves():
-    prior = make_prior(3, 2)
-    set_prior(prior, *random_mixture(3, 2))
-    vae, _, _ = make_vae(prior, 2, width=8)
-    vector = prior.trainable_variables[0]
-    assert any(v is vector for v in vae.trainable_variables)
+def test_the_vector_gets_gradients_and_moves():
+    prior = prior_of(random_mixture(3, 2))
+    vae, _, _ = small_vae(prior)
+    numbers = prior.trainable_variables[0]
+    assert any(v is numbers for v in vae.trainable_variables)
     with tf.GradientTape() as tape:
         loss = -tf.reduce_mean(vae(X).log_prob(X)) + tf.add_n(vae.losses)
-    assert np.all(np.abs(tape.gradient(loss, vector)) > 0)
-    before = vector.numpy().copy()
+    assert np.all(np.abs(tape.gradient(loss, numbers)) > 0)
+    before = numbers.numpy().copy()
     vae.run_eagerly = True  # quicker than compiling
     vae.fit(X, X, epochs=2, verbose=0)
-    assert np.all(vector.numpy() != before)
+    assert np.all(numbers.numpy() != before)
+
+
+def following(size=3, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(60, 2)).astype("f"), rng.uniform(0.5, 1, size=(60, 2)).astype("f")
+    start = [v.numpy() for v in nb["make_encoder"](nb["standard_normal"], 2).trainable_variables]
+    start += [v.numpy() for v in nb["make_decoder"](2).trainable_variables]
+    return nb["make_following"](start, size, nb["fit_em"](*rows, size, starts=1))
+
+
+def test_the_prior_takes_one_step_of_em_on_what_the_encoder_made_of_the_batch():
+    vae, encoder, _, prior = following()
+    assert len(vae.trainable_variables) == 12  # the prior's numbers are none of Adam's
+    again = StepwiseEM(prior.layout, gamma=0.02)
+    again.set_weights(prior.get_weights())
+    vae.run_eagerly = True  # quicker than compiling
+    vae.fit(X, X, batch_size=len(X), verbose=0)
+    q = encoder(X)  # as Adam left it
+    again.step(q.mean(), q.variance())
+    assert prior.steps == again.steps
+    for one, other in zip(nb["read_prior"](prior), nb["read_prior"](again), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_training_goes_back_to_the_best_round():
+    nb["batches"], nb["x_valid"] = nb["make_batches"](X), X[:16]
+    vae, _, _ = small_vae(nb["standard_normal"])
+    log = nb["train"](vae, 0, 2)
+    log = nb["train"](vae, 2, log=log)
+    assert list(log["valid"]) == list(log["train"]) == [1, 2, 3, 4]
+    vae.set_weights(log["best"])
+    many = np.tile(X[:16], (400, 1))
+    assert abs(-vae.evaluate(many, many, len(many), verbose=0) - max(log["valid"].values())) < 1
 
 
 def test_weights_come_back(tmp_path):
-    prior = make_prior(3, 2)
-    set_prior(prior, *random_mixture(3, 2))
-    vae, encoder, decoder = make_vae(prior, 2, width=8)
+    vae, encoder, decoder, prior = following()
     file = str(tmp_path / "vae.weights.h5")
     vae.save_weights(file)
-    again = make_prior(3, 2)
-    vae2, encoder2, decoder2 = make_vae(again, 2, width=8)
+    vae2, encoder2, decoder2, prior2 = following(seed=1)
     vae2.load_weights(file)
     z = np.random.default_rng(1).normal(size=(9, 2)).astype(np.float32)
-    np.testing.assert_array_equal(prior(0.0).log_prob(z), again(0.0).log_prob(z))
+    np.testing.assert_array_equal(prior(0.0).log_prob(z), prior2(0.0).log_prob(z))
     np.testing.assert_array_equal(decoder(z).log_prob(X[:9]), decoder2(z).log_prob(X[:9]))
     np.testing.assert_array_equal(encoder(X).mean(), encoder2(X).mean())
-    other, _, _ = make_vae(make_prior(4, 2), 2, width=8)
     with pytest.raises(ValueError, match="[Ss]hape"):
-        other.load_weights(file)
+        following(4)[0].load_weights(file)
 
 
-def test_benchmark_shares_the_notebooks_functions():
-    """The benchmark has its own copy of the EM: same code, so that its evidence is evidence for the notebook."""
-    mean, var = np.random.default_rng(2).normal(size=(30, 2)), np.full((30, 2), 0.2)
-    spec = importlib.util.spec_from_file_location("vae_prior", BENCHMARK)
-    benchmark = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(benchmark)
-    ours = nb["fit_aggregate"](mean, var, 2, starts=3, seed=4)[0][1]
-    for a, b in zip(ours, benchmark.fit_aggregate(mean, var, 2, 3, 4)[0][1], strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6)
+def test_the_marginal_on_used_dimensions():
+    weights, loc, covariance = random_mixture(3, 3)
+    marginal = nb["on_used"](prior_of((weights, loc, covariance)), np.array([True, False, True]))
+    z = np.random.default_rng(2).normal(size=(5, 2)).astype("f")
+    expected = mixture_logpdf(z, weights, loc[:, ::2], covariance[:, ::2, ::2])
+    np.testing.assert_allclose(marginal.log_prob(z), expected, rtol=1e-4)
+
+
+def test_agreement_and_overlap_of_known_clusters():
+    labels = np.array([0, 0, 1, 1, 2])
+    assert nb["agreement"](np.array([2, 2, 0, 0, 1]), labels) == 1
+    assert nb["agreement"](np.array([2, 2, 0, 1, 1]), labels) == 0.8
+    one = np.stack([np.eye(2)] * 2)
+    apart = prior_of((np.array([0.5, 0.5]), np.array([[-9.0, 0], [9, 0]]), one))
+    touching = prior_of((np.array([0.5, 0.5]), np.array([[-1.0, 0], [1, 0]]), one))
+    assert nb["overlap"](apart) < 1e-6
+    assert abs(nb["overlap"](touching) - stats.norm.cdf(-1)) < 0.02  # Bayes' error of two normals two units apart
+
+
+def test_a_bound_with_one_sample_that_counts_has_an_effective_size_of_one(monkeypatch):
+    log_weights = np.array([[0.0, 0.0], [-900.0, 0.0]])
+    monkeypatch.setitem(nb, "log_importances", lambda *_, **__: log_weights)
+    bound, ess = nb["importance_bound"]((), X[:2], 2, rows=2)
+    np.testing.assert_allclose(bound, [-np.log(2), 0], atol=1e-6)
+    np.testing.assert_allclose(ess, [1, 2], rtol=1e-6)
+
+
+def test_paired_differences_and_their_table(capsys):
+    rng = np.random.default_rng(3)
+    rows = [
+        {"N(0,I)": z, "mixture": z + gain + 0.1 * rng.normal(size=50)}
+        for gain, z in zip([3, 4, -1], rng.normal(size=(3, 50)), strict=True)
+    ]
+    mean, error = vae_prior.difference(rows[0], "mixture", "N(0,I)")
+    assert abs(mean - 3) < 0.1 and abs(error - 0.1 / np.sqrt(50)) < 0.005
+    summary = vae_prior.report(rows, [{"mixture": [0.9, 0.8]}] * 3, [{"mixture": 0.1}] * 3, [{"a, b": 0.5}] * 3)
+    found = summary["mixture over N(0,I)"]
+    assert found["better"] == 2 and abs(found["median"] - 3) < 0.1
+    assert "2 of 3" in capsys.readouterr().out
+
+
+def test_letters_are_images_in_mnists_form_in_fonts_kept_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["letters.py", str(tmp_path / "letters.npz"), "--train", "40", "--test", "20"])
+    letters.main()
+    images = data.mnist(tmp_path / "letters.npz")
+    assert images.x_train.shape == (40, 784) and images.x_test.shape == (20, 784)
+    assert 0.1 < images.x_train.mean() < 0.3 and set(np.unique(images.y_train)) <= set(range(10))
+    assert not set(letters.TRAIN_FONTS) & set(letters.TEST_FONTS)
 
 
 def npz(tmp_path, compressed=False, **changes):
@@ -210,14 +268,11 @@ def test_mnist_from_a_small_npz(tmp_path, monkeypatch):
                 dark = file[f"x_{part}"].reshape(-1, 784) > 127
                 np.testing.assert_array_equal(getattr(images, f"x_{part}"), dark)
                 np.testing.assert_array_equal(getattr(images, f"y_{part}"), file[f"y_{part}"])
-    monkeypatch.setenv("MNIST_PATH", "nowhere.npz")
-    assert data.mnist(path).x_test.shape == (12, 784)  # the argument goes before the environment
 
 
 def test_digits_are_split_without_overlap():
     images = data.digits(seed=3, num_test=100)
-    assert images.x_train.shape == (1697, 64) and images.x_test.shape == (100, 64)
-    assert images.x_train.max() == 16 == images.total_count and images.shape == (8, 8)
+    assert images.x_train.shape == (1697, 64) and images.x_test.shape == (100, 64) and images.x_train.max() == 16
     x, y = load_digits(return_X_y=True)
     assert len(np.unique(x, axis=0)) == len(x)  # so that an image can be told by its pixels
     number = {row.tobytes(): i for i, row in enumerate(x.astype(np.float32))}
@@ -265,9 +320,6 @@ def test_missing_and_unreadable_files(tmp_path, monkeypatch):
         data.digits(num_test=5000)
     with pytest.raises(ValueError, match="num_test"):
         data.digits(num_test=0)
-    for k, d, name in ((0, 2, "num_components"), (3, 0, "event_size")):
-        with pytest.raises(ValueError, match=name):
-            make_prior(k, d)
 
 
 @pytest.mark.parametrize("covariance", ["tril", "diag", "full"])
