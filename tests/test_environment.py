@@ -12,6 +12,7 @@ import pytest
 import yaml
 from first_command import first_command
 from packaging.requirements import Requirement
+from scipy import stats
 
 from helpers import runtime
 from helpers.layout import MixtureLayout
@@ -90,7 +91,7 @@ def test_readme_links_lead_somewhere():
         assert (ROOT / target).exists(), target
 
 
-LIMITS = {0: 20, 1: 20, 2: 12, 3: 40}  # fewer lines than this: bivariate, TriL, stepwise EM, VAE
+LIMITS = {0: 20, 1: 20, 2: 12, 3: 40, 4: 40}  # fewer lines than this: bivariate, TriL, stepwise EM, VAE, given x
 
 
 @pytest.mark.parametrize("index", range(len(SNIPPETS)))
@@ -123,6 +124,22 @@ def test_readme_snippet_runs_as_it_stands(index, capsys):
     if index == 3:
         vector = namespace["prior"].trainable_variables[0]
         assert any(v is vector for v in namespace["vae"].trainable_variables)
+    if index == 4:
+        rng = np.random.default_rng(0)
+        x_new, right = rng.uniform(-1, 1, (4000, 1)), rng.uniform(size=(4000, 1)) > 0.3
+        centre, factor = np.concatenate([1 + x_new**2, np.sin(3 * x_new)], axis=1), np.array([[0.2, 0.15], [0, 0.1]])
+        y_new = np.where(right, centre, -centre) + rng.normal(size=(4000, 2)) @ factor
+        normal = stats.multivariate_normal(cov=factor.T @ factor)
+        truth = np.logaddexp(np.log(0.3) + normal.logpdf(y_new + centre), np.log(0.7) + normal.logpdf(y_new - centre))
+        found = namespace["model"](np.float32(x_new)).log_prob(np.float32(y_new)).numpy()
+        assert -0.05 < truth.mean() - found.mean() < 0.1
+        at = namespace["model"](np.float32([[0.5]]))  # branches at (1.25, 0.997) and the opposite point
+        weights, means = at.mixture_distribution.probs_parameter()[0], at.components_distribution.mean()[0]
+        left = means.numpy()[:, 0] < 0
+        assert abs(weights.numpy()[left].sum() - 0.3) < 0.08
+        for side, sign in ((left, -1), (~left, 1)):
+            best = means.numpy()[side][weights.numpy()[side].argmax()]
+            assert abs(best - sign * np.array([1.25, np.sin(1.5)])).max() < 0.25
     if index == 0:
         layout = MixtureLayout(2, 2, "full")
         params = np.random.default_rng(0).normal(size=(5, layout.params_size)).astype(np.float32)
