@@ -2,8 +2,9 @@
 
 What runs how:
 - The teacher's own commands, as the assignments' README has them, run once for each assignment on a folder of made-up
-  submissions. One of those is a patchwork: each of its steps carries another accident (a syntax error, an endless loop,
-  a tampered test, a step left out, ...), which is sound because the steps do not build on each other.
+  submissions; test_attacks.py does the same with submissions that cheat. One of these is a patchwork: each of its steps
+  carries another accident (a syntax error, an endless loop, a tampered test, a step left out, ...), which is sound
+  because the steps do not build on each other.
 - The catalogue in tests/assignments/ is batched: every case runs in this process, which has imported TensorFlow
   already, in a namespace of its own: all code cells of the source notebook in their order, the case's answer in place
   of the reference solution, the hidden tests included, and a graded cell that raises earns nothing, as with nbgrader.
@@ -22,6 +23,7 @@ import linecache
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -46,7 +48,11 @@ README = (COURSE / "README.md").read_text(encoding="utf-8")
 sys.path.insert(0, str(COURSE))
 
 import grade  # noqa: E402  the teacher's script
+import locked  # noqa: E402
 from grade import step_of  # noqa: E402
+
+# Where kernels cannot be locked in, the marks are the same. What the lock is for, test_attacks.py tests.
+UNPROTECTED = " --unprotected" if locked.can_lock() else ""
 
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
 HIDDEN = re.compile(r"### BEGIN HIDDEN TESTS\n(.*?)### END HIDDEN TESTS", re.S)
@@ -148,12 +154,14 @@ def readme_command(needle, ps="ps1"):
     """The command of the README that holds `needle`, for another assignment if asked."""
     commands = [line for line in README.splitlines() if line.startswith("uv run --group classroom ")]
     command = next(line for line in commands if needle in line).replace("submitted/ps1", f"submitted/{ps}")
+    command += UNPROTECTED * ("grade.py mark" in command)
     return command.replace(SOURCES["ps1"].parent.name, SOURCES[ps].parent.name)
 
 
 def course_copy(folder):
-    for name in ("source", "grade.py", "nbgrader_config.py"):
-        (shutil.copytree if (COURSE / name).is_dir() else shutil.copy)(COURSE / name, folder / name)
+    shutil.copytree(COURSE / "source", folder / "source")
+    for file in COURSE.glob("*.py"):
+        shutil.copy(file, folder)
     return folder
 
 
@@ -184,7 +192,7 @@ def submission(ps, answers, change=None):
 
 
 RELEASES = {}
-SECONDS = {"ps1": 30, "ps2": 30, "ps3": 60}  # of a cell, in these tests; three times as much for imports
+SECONDS = {"ps1": 15, "ps2": 20, "ps3": 45}  # of a cell, in these tests; three times as much for imports
 TWO_MISTAKES = {
     "ps1": ("mixture_underflow", "normal_missing_normaliser"),
     "ps2": ("density_covariance_for_factor", "batch_copies_the_factors"),
@@ -264,7 +272,8 @@ def read_marks(folder):
     table = {}
     with open(folder / "marks.csv", encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            assert list(row) == ["student", "assignment", "step", "points", "of"]
+            expected = ["student", "assignment", "step", "points", "of", *(["unprotected"] * bool(UNPROTECTED))]
+            assert list(row) == expected
             points = float(row["points"]) if row["points"] else None
             table.setdefault(row["student"], {})[row["step"]] = points, float(row["of"])
     return table
@@ -452,6 +461,7 @@ def desk(released, tmp_path, monkeypatch):
         return {"success": True, "log": "", "error": ""}
 
     monkeypatch.setattr(grade.NbGraderAPI, "autograde", autograde)
+    monkeypatch.setattr(grade, "can_lock", lambda: "")
     return {"folder": folder, "inbox": inbox, "release": release, "asked": asked, "fails": fails}
 
 
@@ -519,6 +529,109 @@ def test_points_are_taken_in_as_spreadsheets_write_them(desk, capsys, delimiter,
     assert waiting == {"bob"}  # what nbgrader's own pages would ask for
 
 
+def test_where_nothing_can_be_locked_in_marking_stops_with_one_line_or_says_so_in_the_marks(desk, capsys, monkeypatch):
+    monkeypatch.setattr(grade, "can_lock", lambda: "this machine has no user namespaces")
+    command = readme_command("grade.py mark").removesuffix(UNPROTECTED)
+    code, said, error = grade_py(command, desk["folder"], capsys)
+    assert code == 2 and error.count("\n") == 1 and desk["asked"] == []
+    for word in ("this machine has no user namespaces", "bubblewrap", "Dockerfile", "--unprotected"):
+        assert word in error
+    code, said, _ = grade_py(command + " --unprotected", desk["folder"], capsys)
+    assert code == 0 and "without a lock" in said
+    grade_py("grade.py export", desk["folder"], capsys)
+
+    def how():
+        with open(desk["folder"] / "marks.csv", encoding="utf-8", newline="") as file:
+            return {(row["student"], row.get("unprotected")) for row in csv.DictReader(file)}
+
+    assert how() == {("ada", "marked unprotected"), ("bob", "marked unprotected")}
+    monkeypatch.setattr(grade, "can_lock", lambda: "")
+    (desk["inbox"] / "bob.ipynb").unlink()
+    desk["asked"].clear()
+    assert grade_py(command, desk["folder"], capsys)[0] == 0
+    assert desk["asked"] == ["ada"]  # unchanged, but marked without the lock before
+    assert how() == {("ada", ""), ("bob", "marked unprotected")}
+
+
+def book(desk, *orders):
+    """Changes in the gradebook, as nobody but nbgrader should make them."""
+    with contextlib.closing(sqlite3.connect(desk["folder"] / "gradebook.db")) as gradebook:
+        for order in orders:
+            gradebook.execute(order)
+        gradebook.commit()
+
+
+TAMPERED = {
+    "update grade set auto_score = 99": "99.0 points, where 0 to",
+    "update grade set auto_score = -1": "-1.0 points, where 0 to",
+    "update grade set manual_score = 1683": "1683.0 points, where 0 to",
+    "update grade set extra_credit = 1": "points, where 0 to",
+    "update grade_cells set max_score = 99": "99.0 points, where 0 to",
+}
+
+
+def test_points_that_cannot_be_had_are_refused_at_every_door(desk, capsys, monkeypatch):
+    folder, assignment = desk["folder"], SOURCES["ps1"].parent.name
+    assert grade_py(readme_command("grade.py mark"), folder, capsys)[0] == 0
+    api, file = grade.course(folder), folder / "gradebook.db"
+    rows, good, honest = grade.written(api), file.read_bytes(), grade.marks(api)
+    doors = {
+        "mark": lambda: grade.mark(api, assignment, desk["inbox"], again=True, say=str),
+        "enter": lambda: grade.enter(api, rows),
+        "export": lambda: grade.marks(api),
+    }
+    for order, says in TAMPERED.items():
+        book(desk, order)
+        for door, goes_through in doors.items():
+            with pytest.raises(grade.GradebookError, match=says):
+                goes_through()
+                pytest.fail(f"{door} let {order!r} through")
+        before = (folder / "marks.csv").read_bytes()
+        code, _, error = grade_py(readme_command("grade.py export"), folder, capsys)
+        assert code == 2 and error.splitlines()[-1].startswith("grade.py: gradebook.db: ")
+        assert (folder / "marks.csv").read_bytes() == before
+        with monkeypatch.context() as without:
+            without.setattr(grade, "_refuse", lambda *args: None)
+            assert grade.marks(api) != honest or "extra" in order  # which goes into nbgrader's own totals
+        file.write_bytes(good)
+
+
+CHANGES = {
+    "update grade set auto_score = 0 where auto_score > 0": "grade of ada",
+    "update grade set manual_score = 3 where auto_score is null": "points by hand",
+    "update source_cell set source = 'pass'": "source_cell",
+    "insert into student (id) values ('eve')": "student of eve",
+}
+
+
+@pytest.mark.parametrize("when", ["while bob was marked", "between two submissions"])
+def test_a_gradebook_that_changed_under_the_marking_is_refused(desk, capsys, monkeypatch, when):
+    """Ada has been marked; what then comes into the gradebook is none of bob's marking."""
+    assert grade_py(readme_command("grade.py mark"), desk["folder"], capsys)[0] == 0
+    api, file, usual, orders = grade.course(desk["folder"]), desk["folder"] / "gradebook.db", grade._mark_one, []
+
+    def marking(api, *args):
+        if when.startswith("while") and args[3] == "bob":
+            book(desk, *orders)
+        return usual(api, *args)
+
+    def saying(line):
+        if when.startswith("between") and " ada " in line:
+            book(desk, *orders)
+
+    monkeypatch.setattr(grade, "_mark_one", marking)
+    good = file.read_bytes()
+    for order, names in CHANGES.items():
+        orders[:] = [order]
+        with pytest.raises(grade.GradebookError, match=f"has changed {when}, where it must not: .*{names}"):
+            grade.mark(api, SOURCES["ps1"].parent.name, desk["inbox"], True, saying)
+        file.write_bytes(good)
+        with monkeypatch.context() as without:
+            without.setattr(grade, "_same", lambda *args: None)
+            assert grade.mark(api, SOURCES["ps1"].parent.name, desk["inbox"], True, saying) == {}
+        file.write_bytes(good)
+
+
 @pytest.mark.filterwarnings("ignore::nbformat.warnings.DuplicateCellId")
 def test_a_submission_is_read_with_a_mark_at_its_start_and_cells_that_came_twice(desk):
     handed_out = nbformat.read(desk["release"], as_version=4)
@@ -540,6 +653,7 @@ def test_a_submission_is_read_with_a_mark_at_its_start_and_cells_that_came_twice
     for repeated in (answer, twice):
         assert f"cell {grade_id(repeated)} was there 2 times, the last one counts" in remarks
     assert [cell.source for cell in read.cells if grade_id(cell) == grade_id(answer)] == ["newer = 1"]
+    assert read.metadata == handed_out.metadata  # no kernel of the student's choice
     assert [grade_id(cell) for cell in read.cells].count(grade_id(twice)) == 1
     assert grade_id(read.cells[-1]) == grade_id(twice) and read.cells[-1].metadata.nbgrader.points < 1000
     assert f"cell {put_back} was missing and has been put back" in remarks

