@@ -211,7 +211,6 @@ def test_written_answers_run_in_no_spreadsheet_and_can_be_read_back(marked):
         Path("written.csv").unlink()
 
 
-@needs_lock
 def test_catalogue_of_attacks():
     assert len(ATTACKS) >= 25
     for name in ATTACKS:
