@@ -120,7 +120,8 @@ def files(folder):
     """What must stay as it is: everything but what marking writes."""
     kept = [folder / "source", folder / "release", folder / "submitted"]
     listed = [path for top in kept for path in sorted(top.rglob("*")) if path.is_file() and path.stat().st_size < 10**7]
-    top = [path for path in folder.iterdir() if path.name not in ("gradebook.db", "marks.csv", "copies", "autograded")]
+    written = "gradebook.db", "marks.csv", "copies", "autograded", "__pycache__"
+    top = [path for path in folder.iterdir() if path.name not in written]
     return {path: path.read_bytes() for path in listed} | {path: None for path in top}
 
 
