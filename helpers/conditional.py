@@ -1,4 +1,4 @@
-"""Marginals and conditionals of a mixture of multivariate normals, in closed form; notebook 04 derives them.
+"""Marginals and conditionals of a mixture of multivariate normals, in closed form.
 
 Letters: K components, D = event size, N rows; `dims` are the dimensions that are kept (marginal) or known (condition).
 """

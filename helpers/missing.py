@@ -1,6 +1,6 @@
 """Rows with holes: EM on what is seen, and what fills the holes. NaN stands for a number that is missing.
 
-Notebook 04 derives the formulas. Letters: N rows, K components, D dimensions.
+Letters: N rows, K components, D dimensions.
 """
 
 import math

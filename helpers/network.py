@@ -1,4 +1,4 @@
-"""A mixture with a network in front: p(y | x), one for each row of x. Notebook 04 shows why each part is there."""
+"""A mixture with a network in front: p(y | x), one for each row of x."""
 
 import math
 
