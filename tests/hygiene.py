@@ -229,6 +229,9 @@ def problems(notebook, size=0):
                 found.append(f"{where}: the attachment {name} is none of this notebook's own pictures")
         if cell["cell_type"] == "code":
             found += _too_wide(f"{where}, code", _text(cell["source"]))
+        else:
+            for block in re.findall(r"^```\w*\n(.*?)^```", _text(cell["source"]), flags=re.M | re.S):
+                found += _too_wide(f"{where}, code in prose", block)
         if re.search(r"!\[\s*\]\(", _text(cell["source"])):
             found.append(f"{where}: a picture without a text alternative")
         texts = [_text(cell["source"])]

@@ -153,6 +153,10 @@ def wide_code(notebook):
     notebook["cells"][2]["source"] = f"plot({'x' * 74})"
 
 
+def wide_code_in_prose(notebook):
+    notebook["cells"][0]["source"] += "\n\n```python\n" + "x" * 80 + "\n```"
+
+
 def wide_comment(notebook):
     notebook["cells"][2]["source"] = "plot()  # " + "so " * 24
 
@@ -277,6 +281,7 @@ def test_a_good_notebook_has_no_problems():
         (large_attachment, "bytes, more than 60000"),
         (picture_twice, "stored twice"),
         (wide_code, "80 characters wide"),
+        (wide_code_in_prose, "code in prose"),
         (wide_comment, "82 characters wide"),
         (wide_stream, "line 2: 80 characters wide"),
         (wide_result, "80 characters wide"),
