@@ -177,7 +177,7 @@ def factor_step(covariance, noise, rank):
 
 
 class StepwiseEM(tf_keras.Model):
-    """A mixture of multivariate normals whose training step is an E-step and an M-step on one batch.
+    """A mixture of multivariate normals whose training step is an E-step and an M-step on one batch::
 
         model = StepwiseEM(MixtureLayout(20, 63, "tril"))
         model.fit(rows)             # no learning rate, no units, no optimiser

@@ -18,7 +18,7 @@ ROWS_FOR_START = 5000  # EM on y alone looks at no more
 
 
 def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.01, seed=0):
-    """A Keras model whose output is a mixture of y for each row of x, with a start that trains: compile it and fit it.
+    """A Keras model whose output is a mixture of y for each row of x, with a start that trains; compile it and fit it::
 
         model = mixture_network(MixtureLayout(8, 2, "full"), x, y)
         model.compile(tf_keras.optimizers.Adam(1e-3), loss=lambda y, mixture: -mixture.log_prob(y))
