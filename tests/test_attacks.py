@@ -2,8 +2,9 @@
 
 tests/assignments/attacks/ has one file an attack. Its first line says what it tries; it is either the code of a cell,
 in place of the answer to a step (`step: ...`, else split), or has a function `submit` that makes what is handed in.
-All are marked by one run of the README's own command, with an honest submission before and behind them. Each attack
-that says `wins without: ...` is tried once more with that defence taken out, and has to win.
+All are marked by the README's own command, in two courses side by side, each with honest submissions before, between
+and behind them. Each attack that says `wins without: ...` is tried once more with that defence taken out, and has to
+win; that is done first, while the marking, which waits for many a time limit, runs.
 """
 
 import ast
@@ -17,6 +18,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -32,6 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COURSE = ROOT / "notebooks" / "assignments"
 ATTACKS = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "tests/assignments/attacks").glob("*.py")}
 PS1 = "ps1_layout_and_density"
+STEPS = {"split": 3, "covariance": 3, "normal": 4, "diagnose": 4}  # those that are marked here, and their points
 sys.path.insert(0, str(COURSE))
 
 import grade  # noqa: E402  the teacher's script
@@ -40,6 +43,7 @@ import wire  # noqa: E402
 
 WHY = locked.can_lock()
 needs_lock = pytest.mark.skipif(bool(WHY), reason=f"attacks are run where they can be locked in, and {WHY}")
+HONEST = "a_honest", "m_honest", "z_honest"
 SECONDS = 10  # of a cell, in these tests
 SECRET = "the teacher's secret"
 
@@ -57,14 +61,28 @@ def is_cell(name):
     return "\ndef submit(" not in ATTACKS[name]
 
 
-# ---- One folder, one run
+# ---- Two courses, one run each
 
 
-@pytest.fixture(scope="module")
-def course(tmp_path_factory):
+def shorter(notebook):
+    """ps1 with the steps that the attacks use and no others: each of some sixty submissions takes less long."""
+    notebook.cells = [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type != "code"
+        or not (cell.metadata.nbgrader.grade or cell.metadata.nbgrader.solution)
+        or grade.step_of(cell.metadata.nbgrader.grade_id) in STEPS
+    ]
+    notebook.metadata.hidden = ["helpers/arguments.py"]  # as ps4 hides three others, which take longer to import
+    return notebook
+
+
+@contextlib.contextmanager
+def released(folder):
     """A released course, with a service that listens on two sockets."""
-    folder = tmp_path_factory.mktemp("c")
-    shutil.copytree(COURSE / "source", folder / "source")
+    shutil.copytree(COURSE / "source" / PS1, folder / "source" / PS1)
+    source = next((folder / "source" / PS1).glob("*.ipynb"))
+    nbformat.write(shorter(nbformat.read(source, as_version=4)), source)
     for file in COURSE.glob("*.py"):
         shutil.copy(file, folder)
     assert grade.course(folder).generate_assignment(PS1)["success"]
@@ -86,6 +104,33 @@ def course(tmp_path_factory):
     yield {"folder": folder, "port": tcp.getsockname()[1], "heard": heard}
     tcp.close()
     unix.close()
+
+
+HALVES = [sorted(ATTACKS)[::2], sorted(ATTACKS)[1::2]]
+
+
+@pytest.fixture(scope="module")
+def courses(tmp_path_factory):
+    with released(tmp_path_factory.mktemp("c")) as one, released(tmp_path_factory.mktemp("c")) as other:
+        yield one, other
+
+
+@pytest.fixture(scope="module")
+def marking(courses):
+    """Begun, and not waited for."""
+    begun = [begin(course, names) for course, names in zip(courses, HALVES, strict=True)]
+    yield begun
+    for process, said, _ in begun:
+        process.kill()
+        process.wait()
+        said.close()
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """Another one, in which nothing is marked."""
+    with released(tmp_path_factory.mktemp("c")) as another:
+        yield another
 
 
 def cell_of(name, course):
@@ -134,9 +179,8 @@ def marks(folder):
     return table
 
 
-@pytest.fixture(scope="module")
-def marked(course, tmp_path_factory):
-    """The report and the marks of one run over all attacks."""
+def begin(course, names):
+    """All that is handed in to a course; the command that marks it, running; and what all files were before."""
     folder = course["folder"]
     inbox, honest = folder / "submitted" / "ps1", read("release", course)
     for cell in read("source", course).cells:
@@ -144,19 +188,34 @@ def marked(course, tmp_path_factory):
             with_answer(honest, grade.step_of(cell.metadata.nbgrader.grade_id), cell.source)
     honest.cells[-1].source = "In my own words."
     honest = nbformat.writes(honest)
-    for student in ("a_honest", "m_honest", "z_honest"):
+    for student in HONEST:
         (inbox / f"{student}.ipynb").write_text(honest, encoding="utf-8")
-    for name in ATTACKS:
+    for name in names:
         hand_in(name, course)
     (inbox / "\uff41_honest.ipynb").write_text(honest, encoding="utf-8")  # the same name to whoever reads it
     before = files(folder)
     command = [sys.executable, "grade.py", "mark", PS1, "submitted/ps1", "--cell-seconds", str(SECONDS)]
     environment = os.environ | {"TEACHERS_SECRET": SECRET}
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=1200)
-    assert done.returncode == 1, done.stdout + done.stderr
-    (tmp_path_factory.getbasetemp() / "report.txt").write_text(done.stdout, encoding="utf-8")
-    time.sleep(1.5)  # for what a child that stayed behind would do
-    return course | {"said": done.stdout, "marks": marks(folder), "changed": files(folder).items() ^ before.items()}
+    said = tempfile.TemporaryFile("w+", encoding="utf-8")
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
+    return process, said, before
+
+
+@pytest.fixture(scope="module")
+def marked(courses, marking, tmp_path_factory):
+    """The report and the marks of each half of the attacks."""
+    found = []
+    for course, (process, report, before) in zip(courses, marking, strict=True):
+        process.wait(1200)
+        report.seek(0)
+        said = report.read()
+        assert process.returncode == 1, said
+        time.sleep(1.5)  # for what a child that stayed behind would do
+        changed = files(course["folder"]).items() ^ before.items()
+        found.append(course | {"said": said, "marks": marks(course["folder"]), "changed": changed})
+    said = "".join(half["said"] for half in found)
+    (tmp_path_factory.getbasetemp() / "report.txt").write_text(said, encoding="utf-8")
+    return found
 
 
 def report(marked, name):
@@ -171,45 +230,9 @@ def report(marked, name):
 
 
 @needs_lock
-@pytest.mark.parametrize("name", sorted(ATTACKS))
-def test_attack_gains_nothing_and_is_named(marked, name):
-    lines = report(marked, name)
-    assert len(lines) >= 1
-    assert "NOT MARKED" in lines[0] or len(lines) > 1 and lines[1].startswith("        "), lines
-    assert not is_cell(name) or "NOT MARKED" not in lines[0]  # all its other steps are marked
-    points = marked["marks"].get(name, {})
-    assert not any(points.values()), points
-    file = marked["folder"] / "autograded" / name / PS1 / "ps1.ipynb"
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
-    outputs = [o for c in (nbformat.reads(text, 4).cells if text else ()) for o in c.get("outputs", ())]
-    shown = json.dumps([output for output in outputs if output.output_type != "error"])
-    for secret in ("BEGIN SOLUTION", "_hidden", SECRET, "text/html"):
-        assert secret not in shown
-    assert not (marked["folder"] / f"witness-{name}").exists()
-    seconds = int(re.search(r"\((\d+) s\)$", lines[0])[1])
-    assert seconds < 20 * SECONDS  # a limit of the marker's that is told, and no measure of speed
-
-
-@needs_lock
-def test_who_is_honest_gets_what_is_deserved_and_nothing_else_changed(marked):
-    full = {"split": 3, "covariance": 3, "weights": 2, "normal": 4, "mixture": 4, "responsibilities": 3, "match": 4}
-    for student in ("a_honest", "m_honest", "z_honest"):
-        assert marked["marks"][student] == full | {"diagnose": 4, "written": ""}
-        assert len(report(marked, student)) == 1, report(marked, student)
-    assert marked["changed"] == set() and marked["heard"] == []
-    assert "\uff41_honest: a second file" in marked["said"]
-    assert "\x1b" not in marked["said"]
-
-
-@needs_lock
-def test_written_answers_run_in_no_spreadsheet_and_can_be_read_back(marked):
-    with contextlib.chdir(marked["folder"]):
-        assert grade.main(["written"]) == 0
-        rows = grade.read_csv("written.csv")
-        answer = next(row["answer"] for row in rows if row["student"] == "formula_for_the_spreadsheet")
-        assert answer.startswith(" =") and "(cut" in answer
-        assert grade.main(["enter", "written.csv"]) == 0
-        Path("written.csv").unlink()
+def test_the_marking_begins(marking):
+    """And runs while the tests below do; the last ones here look at what it said."""
+    assert [process.poll() for process, *_ in marking] == [None, None]
 
 
 def test_catalogue_of_attacks():
@@ -353,3 +376,51 @@ def test_a_model_that_would_read_a_file_is_refused(tmp_path, monkeypatch):
         model._read(x, *told)
     monkeypatch.setattr(wire, "OPERATIONS", [*wire.OPERATIONS, "ReadFile", "StringLength"])
     assert int(model._read(x, *told)[2](x)[0]) == len("BEGIN SOLUTION")  # without that defence
+
+
+# ---- What the marking said
+
+
+@needs_lock
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_attack_gains_nothing_and_is_named(marked, name):
+    marked = marked[name in HALVES[1]]
+    lines = report(marked, name)
+    assert len(lines) >= 1
+    assert "NOT MARKED" in lines[0] or len(lines) > 1 and lines[1].startswith("        "), lines
+    assert not is_cell(name) or "NOT MARKED" not in lines[0]  # all its other steps are marked
+    points = marked["marks"].get(name, {})
+    assert not any(points.values()), points
+    file = marked["folder"] / "autograded" / name / PS1 / "ps1.ipynb"
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    outputs = [o for c in (nbformat.reads(text, 4).cells if text else ()) for o in c.get("outputs", ())]
+    shown = json.dumps([output for output in outputs if output.output_type != "error"])
+    for secret in ("BEGIN SOLUTION", "_hidden", SECRET, "text/html"):
+        assert secret not in shown
+    assert not (marked["folder"] / f"witness-{name}").exists()
+    seconds = int(re.search(r"\((\d+) s\)$", lines[0])[1])
+    assert seconds < 20 * SECONDS  # a limit of the marker's that is told, and no measure of speed
+
+
+@needs_lock
+@pytest.mark.parametrize("half", [0, 1])
+def test_who_is_honest_gets_what_is_deserved_and_nothing_else_changed(marked, half):
+    marked = marked[half]
+    for student in HONEST:
+        assert marked["marks"][student] == STEPS | {"written": ""}
+        assert len(report(marked, student)) == 1, report(marked, student)
+    assert marked["changed"] == set() and marked["heard"] == []
+    assert "\uff41_honest: a second file" in marked["said"]
+    assert "\x1b" not in marked["said"]
+
+
+@needs_lock
+def test_written_answers_run_in_no_spreadsheet_and_can_be_read_back(marked):
+    marked = marked["formula_for_the_spreadsheet" in HALVES[1]]
+    with contextlib.chdir(marked["folder"]):
+        assert grade.main(["written"]) == 0
+        rows = grade.read_csv("written.csv")
+        answer = next(row["answer"] for row in rows if row["student"] == "formula_for_the_spreadsheet")
+        assert answer.startswith(" =") and "(cut" in answer
+        assert grade.main(["enter", "written.csv"]) == 0
+        Path("written.csv").unlink()

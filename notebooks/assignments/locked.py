@@ -82,12 +82,13 @@ def _environment():
     return folders, links
 
 
-def lock(scratch, secret=()):
+def lock(scratch, secret=(), hidden=()):
     """The beginning of a command line that locks what follows in.
 
     Args:
       scratch: the one folder that can be written to.
       secret: folders that must not be seen, wherever they lie.
+      hidden: modules of the course, such as "helpers/conditional.py", that hold what an assignment asks for.
     """
     words = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
     words += ["--proc", "/proc", "--dev", "/dev"]
@@ -108,6 +109,8 @@ def lock(scratch, secret=()):
     for folder in secret:
         if any(Path(folder).is_relative_to(shown) for shown in folders):
             words += ["--tmpfs", str(folder)]
+    for file in _hidden(hidden):
+        words += ["--ro-bind", "/dev/null", str(file)]  # no module: Python imports plain files only
     words += ["--bind", scratch, scratch, "--chdir", scratch]
     fonts = Path(os.environ.get("MPLCONFIGDIR") or Path.home() / ".cache" / "matplotlib")
     if fonts.is_dir():  # Matplotlib's list of fonts, which takes seconds to make
@@ -115,6 +118,15 @@ def lock(scratch, secret=()):
     for name, value in _variables(scratch).items():
         words += ["--setenv", name, value]
     return words
+
+
+def _hidden(modules):
+    """The files of modules of the course, compiled ones too."""
+    import helpers
+
+    for module in modules:
+        file = Path(helpers.__file__).parents[1] / module
+        yield from [file, *(file.parent / "__pycache__").glob(f"{file.stem}.*.pyc")] if file.exists() else []
 
 
 def _variables(scratch):
@@ -168,7 +180,7 @@ class Stuck(Exception):
 class Kernel:
     """One submission's kernel, with all that it started: protected, or as free as the teacher's own programs."""
 
-    def __init__(self, protected, copy="", secret=()):
+    def __init__(self, protected, copy="", secret=(), hidden=()):
         self.protected = protected
         self.scratch = os.path.realpath(tempfile.mkdtemp(prefix="mark"))
         Path(self.scratch, "submission.ipynb").write_text(copy, encoding="utf-8")
@@ -190,7 +202,7 @@ class Kernel:
                 "-S",
                 "-c",
                 LIMITS,
-                *(lock(self.scratch, secret) if protected else []),
+                *(lock(self.scratch, secret, hidden) if protected else []),
                 *words,
             ]
         environment = {k: v for k, v in os.environ.items() if k != "JPY_PARENT_PID"} | {"MPLBACKEND": "agg"}
@@ -499,7 +511,7 @@ class ExecuteToTheEnd(NbGraderPreprocessor):
         new = {"code": nbformat.v4.new_code_cell, "markdown": nbformat.v4.new_markdown_cell}
         cells = [cell for cell in self.nb.cells if cell.cell_type in new and not self._info(cell).get("grade")]
         copy = nbformat.writes(nbformat.v4.new_notebook(cells=[new[cell.cell_type](cell.source) for cell in cells]))
-        self.kernel = Kernel(self.protected, copy, self.secret)
+        self.kernel = Kernel(self.protected, copy, self.secret, self.nb.metadata.get("hidden", ()))
         self.kernel.ready()
 
     def preprocess_cell(self, cell, resources, index):
