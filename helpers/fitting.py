@@ -3,6 +3,7 @@
 The formulas are derived in notebook 02. Letters: B rows of a batch, K components, D dimensions.
 """
 
+import itertools
 import math
 import re
 from typing import NamedTuple
@@ -12,6 +13,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
 
+from helpers import starts
 from helpers.distributions import FastMultivariateNormalTriL
 from helpers.layout import MixtureLayout
 
@@ -23,6 +25,8 @@ ROWS_FOR_START = 20_000
 NUMBERS_AT_ONCE = 1_500_000
 # Of data that are one batch, an epoch is as many steps of EM.
 STEPS_AN_EPOCH = 25
+# Starts in their order; the first once, the others in turns.
+STARTS = ("sizes", "flat", "rows", "within", "moved", "moved")
 # Nothing here is written for AutoGraph, whose reading of the source takes longer than a pass over 100,000 rows.
 as_written = tf.autograph.experimental.do_not_convert
 # With sums in float32 a variance is off by about 1e-7 squared distances (in standard deviations) of the mean from the
@@ -108,12 +112,16 @@ def e_step(x, weights, log_weights, loc, inverse, variances=None, error_length=N
     return log_prob.concat(), Moments(count, first, second), errors
 
 
+_e_step = tf.function(e_step, autograph=False)
+
+
 def m_step(moments, rows=1.0, prior_rows=0.0, tied=False):
     """Weights, means and covariances of given statistics: those of the largest likelihood, or of a penalised one.
 
-    The penalty counts `prior_rows` more rows for each component, spread alike in all directions and as wide as the
-    component is itself; a component that has hardly any rows is given the width of all data over K^(1/D) (Fraley and
-    Raftery 2007). "In all directions" is meant in the coordinates of the statistics: whitened ones.
+    The penalty counts `prior_rows` more rows for each component. They have the shape of V, the average covariance of
+    the components, and are as many times as wide as the component is itself, drawn to V where it has hardly any rows. V
+    counts as many rows of the width of all data over K^(1/D), alike in all directions of whitened coordinates. After
+    Friedman (1989), "Regularized discriminant analysis"; that width after Fraley and Raftery (2007).
 
     Args:
       moments: Moments, averages over rows, float64.
@@ -135,18 +143,23 @@ def m_step(moments, rows=1.0, prior_rows=0.0, tied=False):
     else:
         outer = loc[:, :, tf.newaxis] * loc[:, tf.newaxis, :]
         covariance = second / held[:, tf.newaxis, tf.newaxis] - outer
+    pooled = tf.tensordot(weights, covariance, 1)
     if tied:
-        covariance = tf.repeat(tf.tensordot(weights, covariance, 1)[tf.newaxis], k, axis=0)
+        covariance = tf.repeat(pooled[tf.newaxis], k, axis=0)
         count = tf.fill([k], tf.reduce_sum(count))
+    borrowed = tf.constant(1.0, tf.float64) * prior_rows
     seen = count * rows
-    trace = tf.reduce_sum(covariance if diagonal else tf.linalg.diag_part(covariance), axis=-1)
+    share = tf.math.divide_no_nan(borrowed, seen + borrowed)
     whole = k ** (-2 / d)  # in whitened units all the data have variance 1
-    share = tf.math.divide_no_nan(tf.constant(1.0, tf.float64) * prior_rows, seen + prior_rows)[:, tf.newaxis]
-    width = (1 - share[:, 0]) * trace / d + share[:, 0] * whole
+    of_v = tf.math.divide_no_nan(borrowed, tf.reduce_sum(seen) + borrowed)
+    v = (1 - of_v) * pooled + of_v * whole * (tf.ones([d], tf.float64) if diagonal else tf.eye(d, dtype=tf.float64))
     if diagonal:
-        return weights, loc, (1 - share) * covariance + share * width[:, tf.newaxis]
-    round_ = width[:, tf.newaxis, tf.newaxis] * tf.eye(d, dtype=tf.float64)
-    return weights, loc, (1 - share[..., tf.newaxis]) * covariance + share[..., tf.newaxis] * round_
+        times = tf.reduce_mean(covariance / v, axis=-1)
+    else:
+        inverse = tf.linalg.cholesky_solve(tf.linalg.cholesky(v), tf.eye(d, dtype=tf.float64))
+        times = tf.einsum("ij,kij->k", inverse, covariance) / d
+    share, times = (tf.reshape(part, [k] + [1] * (2 - diagonal)) for part in (share, (1 - share) * times + share))
+    return weights, loc, (1 - share) * covariance + share * times * v
 
 
 def factor_step(covariance, noise, rank):
@@ -203,8 +216,10 @@ class StepwiseEM(tf_keras.Model):
         keeps small components sound; with a constant gamma, which forgets, D + 2.
       tied: whether all components share one covariance. Not for "full".
       rank: for a covariance diag(noise) + W W^T with W [D, rank]. "tril" only.
-      starts: how many starts are tried: components at K sizes about the middle, and `starts - 1` times means on rows
-        far from each other. The likeliest after some steps of EM is kept.
+      starts: how many starts are tried. The first is K sizes about the middle; then, in turns, k-means along the
+        directions with the flattest distribution, k-means, k-means in the metric of what the likeliest so far has
+        within its components, and twice the likeliest so far with one component cut and two others joined. The
+        likeliest after some steps of EM is kept.
       seed: of the starts and of the order of rows.
 
     Raises:
@@ -212,7 +227,7 @@ class StepwiseEM(tf_keras.Model):
     """
 
     def __init__(
-        self, layout, alpha=0.6, gamma=None, prior_rows=None, tied=False, rank=None, starts=4, seed=0, name=None
+        self, layout, alpha=0.6, gamma=None, prior_rows=None, tied=False, rank=None, starts=6, seed=0, name=None
     ):
         super().__init__(name=name, autocast=False)
         if not isinstance(layout, MixtureLayout):
@@ -365,8 +380,8 @@ class StepwiseEM(tf_keras.Model):
         x = tf.convert_to_tensor(x)
         if x.shape.rank != 2 or x.shape[1] not in (None, self.layout.event_size):
             raise ValueError(f"x: expected [B, {self.layout.event_size}], got shape {tuple(x.shape)}")
-        z = self._whitened(x)
-        z.set_shape([None, self.layout.event_size])
+        # Of no fixed length, so that one tracing of the E-step serves start, fit and evaluation.
+        z = tf.compat.v1.placeholder_with_default(self._whitened(x), [None, self.layout.event_size])
         weights = tf.ones(tf.shape(z)[:1], tf.float64)
         if sample_weight is not None:
             weights = tf.reshape(tf.cast(sample_weight, tf.float64), tf.shape(weights))
@@ -391,7 +406,9 @@ class StepwiseEM(tf_keras.Model):
         far = tf.reduce_max(tf.reduce_sum(tf.square(distance), axis=-1)) > FAR
 
         def run(dtype):
-            results = e_step(*tf.nest.map_structure(lambda part: None if part is None else tf.cast(part, dtype), given))
+            results = _e_step(
+                *tf.nest.map_structure(lambda part: None if part is None else tf.cast(part, dtype), given)
+            )
             return tf.nest.map_structure(lambda part: tf.cast(part, tf.float64), results)
 
         log_prob, moments, errors = tf.cond(far, lambda: run(tf.float64), lambda: run(tf.float32))
@@ -473,18 +490,35 @@ class StepwiseEM(tf_keras.Model):
         # For large models a few steps, which must tell; what is learnt from too few rows is not kept.
         trials = int(np.clip(2e9 / (len(rows) * k * d**2), 4, STEPS_AN_EPOCH))
         keep = len(x) <= ROWS_FOR_START or len(rows) > 20 * k * d
-        best, kept = -np.inf, None
-        for start in range(self.starts):
-            self._set_start(z, start)
-            first = [variable.numpy() for variable in self._state]
+        best, kept, ahead, mixture, nth = -np.inf, None, [], None, 0
+        rng = np.random.default_rng([self.seed, 1])
+        turns = itertools.chain(STARTS[:1], itertools.cycle(STARTS[1:]))
+        for kind in itertools.islice(turns, self.starts if k > 1 else 1):
+            if kind in ("within", "moved") and mixture is None or kind == "moved" and trials < STEPS_AN_EPOCH:
+                continue
+            scores = []
             try:
-                for _ in range(trials):
-                    score = self._trial(rows, variances, weights).numpy()
+                if kind == "sizes":
+                    self._set_sizes(len(z))
+                elif (labels := starts.labels(kind, z, k, weights, mixture, rng, nth)) is not None:
+                    self._set_labels(labels, z, variances, weights)
+                else:
+                    continue
+                nth += kind == "moved"
+                first = [variable.numpy() for variable in self._state]
+                for step in range(trials):
+                    scores.append(self._trial(rows, variances, weights).numpy())
+                    if trials < STEPS_AN_EPOCH and 0 < step < len(ahead) and scores[step] < ahead[step - 1]:
+                        break  # behind by more than a step, and steps are dear
             except tf.errors.InvalidArgumentError as error:  # a component lost its rows: no start
                 message = _assertion(error)
                 continue
-            if score > best:
-                best, kept = score, [variable.numpy() for variable in self._state] if keep else first
+            if len(scores) == trials and scores[-1] > best:
+                best, ahead, nth = scores[-1], scores, 0
+                kept = [variable.numpy() for variable in self._state] if keep else first
+                scale = self.whitened_scale.numpy()
+                covariance = scale**2 if self.diagonal else scale @ np.swapaxes(scale, 1, 2)
+                mixture = self.weights_.numpy(), self.whitened_loc.numpy(), covariance
         if kept is None:
             raise ValueError(message)
         for variable, value in zip(self._state, kept, strict=True):
@@ -509,17 +543,27 @@ class StepwiseEM(tf_keras.Model):
             raise ValueError(f"labels: expected a model without rank, got rank {self.rank}")
         x, variances, _ = self._check_arrays(x, variances, None)
         self._whiten(x, variances)
-        r, z = np.eye(k)[labels], self._whitened(x).numpy()
+        self._set_labels(labels, self._whitened(x).numpy(), variances, np.full(n, 1 / n))
+        self.adapted.assign(1)
+
+    def _set_labels(self, labels, z, variances, weights):
+        """The M-step on clusters of whitened rows; weights [N] sum to 1."""
+        k = self.layout.num_components
+        r = np.zeros((len(z), k))
+        r[np.arange(len(z)), labels] = weights
         if self.diagonal:
             second = r.T @ z**2 + (0 if variances is None else r.T @ variances / self.whitener.numpy() ** 2)
         else:
-            second = np.einsum("nk,ni,nj->kij", r, z, z, optimize=True)
+            second = np.stack([z.T @ (r[:, j : j + 1] * z) for j in range(k)])
             if variances is not None:
                 unit = np.linalg.inv(self.whitener.numpy())
                 second += np.einsum("ij,kj,lj->kil", unit, r.T @ variances, unit)
-        moments = Moments(*(tf.constant(part / n) for part in (r.sum(axis=0), r.T @ z, second)))
-        self._move(moments, tf.constant(1.0, tf.float64), tf.constant(1 / n, tf.float64))
-        self.adapted.assign(1)
+        count, first = r.sum(axis=0), r.T @ z
+        if self.rank:
+            own = np.diagonal(second, axis1=1, axis2=2) / np.maximum(count, 1e-300)[:, np.newaxis]
+            self.noise.assign(np.where(own > 0, own, 1))
+        moments = Moments(*map(tf.constant, (count, first, second)))
+        self._move(moments, tf.constant(1.0, tf.float64), tf.constant(np.sum(weights**2), tf.float64))
 
     def _whiten(self, x, variances, sample_weight=None):
         """Takes the whitening from rows; those rows, their variances, and their weights, which sum to 1."""
@@ -559,28 +603,19 @@ class StepwiseEM(tf_keras.Model):
         self._move(Moments(*(part / total for part in moments)), tf.constant(1.0, tf.float64), squares / total**2)
         return tf.reduce_sum(log_prob * weights) / total
 
-    def _set_start(self, z, start):
-        """Start 0: K sizes about the middle. Others: means on rows far from each other."""
+    def _set_sizes(self, n):
+        """K sizes about the middle."""
         k, d = self.layout.num_components, self.layout.event_size
-        if start == 0:
-            loc = np.zeros((k, d))
-            sizes = np.geomspace(0.08, 2.7, k) if k > 1 else np.ones(1)
-            variances = np.repeat(sizes[:, np.newaxis] ** 2, d, axis=1)
-            covariance = variances[:, :, np.newaxis] * np.eye(d)
-        else:
-            layout = MixtureLayout(k, d, "tril")
-            _, loc, scale = layout.split(layout.initial_params(z, self.seed + start, tf.float64))
-            loc, covariance = loc.numpy(), (scale @ tf.linalg.matrix_transpose(scale)).numpy()
-            variances = np.diagonal(covariance, axis1=1, axis2=2)
-        weights = np.full(k, 1 / k)
-        second = loc**2 + variances if self.diagonal else covariance + loc[:, :, np.newaxis] * loc[:, np.newaxis]
-        self.weights_.assign(weights)
-        self.whitened_loc.assign(loc)
-        self.whitened_scale.assign(np.sqrt(variances) if self.diagonal else np.linalg.cholesky(covariance))
-        shared = weights.reshape(-1, *[1] * (second.ndim - 1))
-        for variable, value in zip(self.moments, (weights, weights[:, np.newaxis] * loc, shared * second), strict=True):
+        sizes = np.geomspace(0.08, 2.7, k) if k > 1 else np.ones(1)
+        variances = np.repeat(sizes[:, np.newaxis] ** 2, d, axis=1)
+        second = variances if self.diagonal else variances[:, :, np.newaxis] * np.eye(d)
+        scale = np.sqrt(second)
+        self.weights_.assign(np.full(k, 1 / k))
+        self.whitened_loc.assign(np.zeros((k, d)))
+        self.whitened_scale.assign(scale)
+        for variable, value in zip(self.moments, (np.full(k, 1 / k), np.zeros((k, d)), second / k), strict=True):
             variable.assign(value)
-        self.inverse_rows.assign(1 / len(z))
+        self.inverse_rows.assign(1 / n)
         if self.rank:
             self.noise.assign(variances)
 
@@ -589,7 +624,8 @@ class StepwiseEM(tf_keras.Model):
 
         Args:
           x: array [N, D]; or a pair of arrays, rows and their variances [N, D], see `step`; or a `tf.data.Dataset` of
-            batches: rows [B, D], or (rows, ignored, weights). Float64 rows keep their digits.
+            batches: rows [B, D], or (rows, ignored, weights). Float64 rows keep their digits. Of several workers, after
+            `adapt`, what the strategy's `distribute_datasets_from_function` gives, with `steps_per_epoch`.
           y: None, or what Keras's users hand over in its place: the rows once more. It is not looked at.
           batch_size: of arrays, at least K; all rows where there are at most 20,000, otherwise the larger of 5,000 and
             50 K, and then as near to it as N is divided evenly.
@@ -606,7 +642,9 @@ class StepwiseEM(tf_keras.Model):
         """
         where = _Progress(self, None if epochs is not None else 0.001)
         epochs = 60 if epochs is None else epochs
-        if not isinstance(x, tf.data.Dataset):
+        if isinstance(x, tf.distribute.DistributedDataset):
+            self._check_adapted()  # all workers alike, which no worker's own batches can see to
+        elif not isinstance(x, tf.data.Dataset):
             rows, variances = x if isinstance(x, (tuple, list)) and len(x) == 2 else (x, None)
             rows, variances, weights = self._check_arrays(rows, variances, sample_weight)
             x = self._batches(rows, variances, weights, batch_size)

@@ -1,6 +1,6 @@
 """Rows with holes: EM on what is seen, and what fills the holes. NaN stands for a number that is missing.
 
-Letters: N rows, K components, D dimensions.
+Notebook 04 derives the formulas. Letters: N rows, K components, D dimensions.
 """
 
 import math
@@ -214,9 +214,11 @@ def _m_step(moments, prior_rows, diagonal):
     if diagonal:
         covariance = covariance * np.eye(d)
     share = prior_rows / np.maximum(count + prior_rows, 1e-300)
-    width = (1 - share) * np.trace(covariance, axis1=1, axis2=2) / d + share * k ** (-2 / d)
-    round_ = (share * width)[:, np.newaxis, np.newaxis] * np.eye(d)
-    return count / count.sum(), loc, (1 - share)[:, np.newaxis, np.newaxis] * covariance + round_
+    of_v = prior_rows / (count.sum() + prior_rows)
+    v = (1 - of_v) * np.tensordot(count / count.sum(), covariance, 1) + of_v * k ** (-2 / d) * np.eye(d)
+    times = (1 - share) * np.einsum("ij,kij->k", np.linalg.pinv(v), covariance) / d + share
+    share, times = share[:, np.newaxis, np.newaxis], times[:, np.newaxis, np.newaxis]
+    return count / count.sum(), loc, (1 - share) * covariance + share * times * v
 
 
 def _start(k, d, z, seen, seed, diagonal):

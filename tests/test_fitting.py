@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,10 @@ from sklearn.mixture import GaussianMixture
 from helpers import data
 from helpers.fitting import Moments, StepwiseEM, e_step, m_step
 from helpers.layout import MixtureLayout
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "benchmarks"))
+
+import starts as rows_of  # noqa: E402
 
 tfd = tfp.distributions
 BIRDS = data.penguins().x.astype(np.float64)
@@ -91,16 +96,29 @@ def test_an_m_step_is_scikit_learns(kind):
 
 
 def test_the_penalty_is_that_of_rows_added():
-    """A component of ten rows and five borrowed ones: the mean of their squares, in any direction."""
+    """Two components of ten and thirty rows and five borrowed ones each, of the shape that they have in common."""
     rng = np.random.default_rng(2)
-    x = rng.normal(size=(10, 3))
-    moments = Moments(*(tf.constant(a[np.newaxis]) for a in (np.float64(1), x.mean(axis=0), x.T @ x / 10)))
-    _, _, covariance = m_step(moments, rows=10.0, prior_rows=5.0)
-    own = np.cov(x.T, bias=True)
-    width = (10 * np.trace(own) / 3 + 5) / 15
-    np.testing.assert_allclose(covariance[0], (10 * own + 5 * width * np.eye(3)) / 15)
-    nothing = Moments(*(tf.constant(a) for a in (np.array([1.0, 0]), np.zeros((2, 3)), np.stack([np.eye(3), 0 * own]))))
-    np.testing.assert_allclose(m_step(nothing, 10.0, 1.0)[2][1], 2 ** (-2 / 3) * np.eye(3))
+    x = [rng.normal(size=(10, 3)), rng.normal(size=(30, 3)) * [1, 2, 3] + 4]
+    sums = (np.array([10.0, 30]), *(np.stack([f(rows) for rows in x]) for f in (lambda r: r.sum(0), lambda r: r.T @ r)))
+    moments = Moments(*(tf.constant(part / 40) for part in sums))
+    _, _, covariance = m_step(moments, rows=40.0, prior_rows=5.0)
+    own = [np.cov(rows.T, bias=True) for rows in x]
+    shape = (10 * own[0] + 30 * own[1] + 5 * 2 ** (-2 / 3) * np.eye(3)) / 45
+    for n, s, got in zip((10, 30), own, covariance, strict=True):
+        times = (n * np.trace(np.linalg.solve(shape, s)) / 3 + 5) / (n + 5)
+        np.testing.assert_allclose(got, (n * s + 5 * times * shape) / (n + 5))
+    moments = Moments(*(tf.constant(part) for part in (sums[0] / 40, sums[1] / 40, np.einsum("kii->ki", sums[2]) / 40)))
+    _, _, variances = m_step(moments, rows=40.0, prior_rows=5.0)
+    own = [rows.var(axis=0) for rows in x]
+    shape = (10 * own[0] + 30 * own[1] + 5 * 2 ** (-2 / 3)) / 45
+    for n, s, got in zip((10, 30), own, variances, strict=True):
+        np.testing.assert_allclose(got, (n * s + 5 * (n * np.mean(s / shape) + 5) / (n + 5) * shape) / (n + 5))
+    # a component without rows has that shape and size itself
+    nothing = Moments(
+        *(tf.constant(a) for a in (np.array([1.0, 0]), np.zeros((2, 3)), np.stack([np.eye(3)] * 2) * [[[1.0]], [[0]]]))
+    )
+    shape = (10 * np.eye(3) + 2 ** (-2 / 3) * np.eye(3)) / 11
+    np.testing.assert_allclose(m_step(nothing, 10.0, 1.0)[2][1], shape)
 
 
 def test_the_steps_of_the_moving_average():
@@ -163,10 +181,28 @@ def test_a_stream_reaches_scikit_learns_optimum(seed):
     assert -model.evaluate(test, verbose=0) > em.score(test) - 0.02
 
 
+@pytest.mark.parametrize("kind", rows_of.KINDS)
+def test_scikit_learns_optimum_whatever_the_shape(kind):
+    """Clusters in a line, in a plane, of several sizes, crossing, ...: as good on new rows as the best of five fits."""
+    train, test = rows_of.mixture(kind, 6, 4, seed=11)
+    model = StepwiseEM(MixtureLayout(6, 4))
+    model.fit(train, verbose=0)
+    em = GaussianMixture(6, n_init=5, random_state=0).fit(train)
+    assert -model.evaluate(test, verbose=0) > em.score(test) - 0.02
+
+
+def test_three_clusters_in_a_line_get_a_third_each():
+    for seed in range(3):
+        train, _ = rows_of.mixture("axis", 3, 10, seed)
+        model = StepwiseEM(MixtureLayout(3, 10), seed=seed)
+        model.fit(train, verbose=0)
+        np.testing.assert_allclose(model.weights_, 1 / 3, atol=0.03)
+
+
 @pytest.mark.parametrize("options", [{}, {"tied": True}, {"rank": 2}])
 def test_em_never_falls(options):
-    rows = data.correlated_mixture(3, 5, n=600, separation=2.0, seed=5).x
-    model = StepwiseEM(MixtureLayout(3, 5), gamma=1.0, prior_rows=0, **options)
+    rows = data.correlated_mixture(3, 5, n=600, separation=0.7, seed=5).x
+    model = StepwiseEM(MixtureLayout(3, 5), gamma=1.0, prior_rows=0, starts=2, **options)
     model.adapt(rows)
     step = tf.function(model.step)
     scores = np.array([step(rows).numpy() for _ in range(40)])
