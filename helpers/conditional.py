@@ -1,4 +1,4 @@
-"""Marginals and conditionals of a mixture of multivariate normals, in closed form.
+"""Marginals and conditionals of a mixture of multivariate normals, in closed form; notebook 04 derives them.
 
 Letters: K components, D = event size, N rows; `dims` are the dimensions that are kept (marginal) or known (condition).
 """
@@ -53,8 +53,8 @@ def condition(mixture, dims, values):
       order, the dtype of `mixture`.
 
     Raises:
-      ValueError: as `marginal`; where no dimension remains; for values of another width, NaN or infinity (where they
-        are known: not while tracing).
+      ValueError: as `marginal`; where no dimension remains; for values of another width, of leading axes that do not
+        broadcast, NaN or infinity (where they are known: not while tracing).
     """
     logits, loc, scale = _parts(mixture)
     dims, rest = _split(dims, loc.shape[-1])
@@ -65,6 +65,11 @@ def condition(mixture, dims, values):
         raise ValueError(f"values: expected floating point numbers, got {values.dtype.name}")
     if values.shape.rank == 0 or values.shape.rank and values.shape[-1] not in (None, len(dims)):
         raise ValueError(f"values: expected values[..., {len(dims)}], got shape {tuple(values.shape)}")
+    try:
+        tf.broadcast_static_shape(values.shape[:-1], mixture.batch_shape)
+    except ValueError:
+        lead = f"leading axes that broadcast against the batch shape {mixture.batch_shape.as_list()}"
+        raise ValueError(f"values: expected {lead}, got shape {tuple(values.shape)}") from None
     if not tf.is_symbolic_tensor(values):
         arguments.finite_array("values", values)
     m = len(dims)

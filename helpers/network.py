@@ -1,4 +1,4 @@
-"""A mixture with a network in front: p(y | x), one for each row of x."""
+"""A mixture with a network in front: p(y | x), one for each row of x. Notebook 04 shows why each part is there."""
 
 import math
 
@@ -14,7 +14,55 @@ from helpers.missing import fit_missing
 
 tfd = tfp.distributions
 
-ROWS_FOR_START = 5000  # EM on y alone looks at no more
+ROWS_FOR_START = 5000  # EM looks at no more
+FEW_ROWS = 2000  # with fewer, the start has only as many different components as they tell
+STRENGTHS = np.append(np.geomspace(1e-6, 1e2, 25), np.inf)  # of the ridge, beside a column's mean square of 1
+LEAVES = 0.25  # of a column's variance; a line that leaves more is not taken out
+SPLIT = 0.3  # how far apart copies of a component start, in its standard deviations
+
+
+def ridge_line(x, y):
+    """Each column of y as a line in x, shrunk as far as is best for rows that were left out.
+
+    Ridge regression on columns of x in units of their standard deviations. What a row leaves to the line of all others
+    is `residual / (1 - leverage)`: no line is fitted twice. The strongest ridge is no line at all. For the choice, rows
+    that come twice count once. Source: Golub, Heath and Wahba (1979), "Generalized cross-validation as a method for
+    choosing a good ridge parameter".
+
+    Args:
+      x: array [N, I], N at least 2; a constant column gets slope 0.
+      y: array [N, D].
+
+    Returns:
+      (slope [I, D], level [D], left [N, D]) in float64: the line is `x @ slope + level`, and `left` is what each row
+      leaves to the line of all others.
+    """
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    scale = _inverse_spread(x)
+    z, mean, level = (x - x.mean(axis=0)) * scale, x.mean(axis=0), y.mean(axis=0)
+    first = np.unique(np.concatenate([z, y], axis=1), axis=0, return_index=True)[1]
+    choose = _ridge(z[first], y[first])
+    errors = np.stack([np.sum(choose(strength)[1] ** 2, axis=0) for strength in STRENGTHS])
+    fit, slope, left = _ridge(z, y), np.empty((x.shape[1], y.shape[1])), np.empty(y.shape)
+    for j, best in enumerate(STRENGTHS[errors.argmin(axis=0)]):
+        slopes, lefts = fit(best)
+        slope[:, j], left[:, j] = scale * slopes[:, j], lefts[:, j]
+    return slope, level - mean @ slope, left
+
+
+def _ridge(z, y):
+    """A function of the strength: slope [I, D], and what each row leaves to the line of all others [N, D]."""
+    y = y - y.mean(axis=0)
+    u, s, vt = np.linalg.svd(z - z.mean(axis=0), full_matrices=False)
+    along, squared = u.T @ y, u**2
+
+    def fit(strength):
+        share = np.zeros_like(s) if np.isinf(strength) else s**2 / (s**2 + strength * len(z))
+        free = 1 - 1 / len(z) - squared @ share  # 1 - leverage
+        slope = vt.T @ ((share / np.maximum(s, 1e-300))[:, np.newaxis] * along)
+        return slope, (y - u @ (share[:, np.newaxis] * along)) / np.maximum(free, 1e-6)[:, np.newaxis]
+
+    return fit
 
 
 def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.01, seed=0):
@@ -25,26 +73,32 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
         model.fit(x, y, ...)  # with early stopping on held-out rows
         model(x)              # tfd.MixtureSameFamily: batch shape [N], event shape [D], in the units of y
 
-    The network sees x, and makes y, in units of their standard deviations. It starts at the mixture that EM fits to y
-    alone, whatever x is. `floor` is added to the diagonal of every component's factor: no density can exceed
-    `(2.5 floor)^-D` in those units, so that no likelihood grows without limit.
+    A line first, the mixture on what the line leaves: each mean is a `ridge_line` at x plus what the network makes. The
+    line is fixed. A column of which it would leave more than a quarter of the variance has none: there the mean may
+    move with x because the weights of branches do, and a line would smear the branches. The network sees x in units of
+    its standard deviations, and makes y in units of what the line leaves. It starts at the mixture that EM fits to
+    that, whatever x is; with fewer than 2,000 rows, of no more different components than rows left out tell apart.
+    `floor` is added to the diagonal of every component's factor: no density can exceed `(2.5 floor)^-D` in those units,
+    so that no likelihood grows without limit.
 
     Args:
       layout: a MixtureLayout; its event_size is the width of y.
-      x: array [N, I], the inputs to train on; a constant column is harmless.
+      x: array [N, I], the inputs to train on; a constant column is harmless. In float64 where the offset is large
+        beside the spread: the model, its `fit` and its `evaluate` take both kinds.
       y: array [N, D].
       hidden: units of the hidden layers.
       activation: of the hidden layers.
       floor: the smallest spread of a component in a direction that the others leave to it, in standard deviations of
-        y; a positive number. Not below what y was rounded to.
+        what the line leaves; a positive number. Not below what y was rounded to.
       seed: of the start and of the network's weights.
 
     Returns:
-      `tf_keras.Sequential`.
+      `MixtureNetwork`, a `tf_keras.Model`.
 
     Raises:
       ValueError: for x or y that are no finite [N, ...] arrays, of different length, y of another width than the
-        layout's or with a constant column, fewer rows than components; a floor that is not positive.
+        layout's, with a constant column or an offset that float32 cannot hold beside its spread, fewer rows than
+        components; a floor that is not positive.
     """
     if not isinstance(layout, MixtureLayout):
         raise ValueError(f"layout: expected a MixtureLayout, got {type(layout).__name__}")
@@ -55,46 +109,111 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
         raise ValueError(f"y: expected [N, {layout.event_size}] for this layout, got shape {y.shape}")
     if len(x) != len(y):
         raise ValueError(f"y: expected {len(x)} rows, one for each of x, got {len(y)}")
+    if len(y) < max(layout.num_components, 2):
+        least = max(layout.num_components, 2)
+        raise ValueError(f"y: expected at least {least} rows for {layout.num_components} components, got {len(y)}")
     if not (np.isscalar(floor) and 0 < floor < math.inf):
         raise ValueError(f"floor: expected a positive number, got {floor!r}")
     rng = arguments.generator(seed)
     x, y = x.astype(np.float64), y.astype(np.float64)
-    x_mean, x_std, mean, std = x.mean(axis=0), x.std(axis=0), y.mean(axis=0), y.std(axis=0)
-    x_std = np.where(x_std > 1e-12 * np.abs(x).max(axis=0), x_std, 1.0)
-    chosen = rng.permutation(len(y))[:ROWS_FOR_START]
-    try:
-        # with errors of the size of the floor: rounded y must not make two components alike
-        rows = (y[chosen] - mean) / np.where(std > 1e-12 * np.abs(mean), std, np.inf)
-        rows = rows + floor * np.where(rows.any(axis=0), rng.normal(size=rows.shape), 0)
-        start = fit_missing(layout, rows, iterations=25, starts=1, seed=seed).params
-    except ValueError as error:  # which calls its rows x
-        raise ValueError(str(error).replace("x: ", "y: ", 1)) from None
-    scale = tf.constant(std, tf.float32)
+    spread, largest = y.std(axis=0), np.abs(y).max(axis=0)
+    if np.any(same := spread <= 1e-12 * largest):
+        raise ValueError(f"y: expected columns that vary, got the constant column {same.argmax()}")
+    if np.any(far := spread < 1e-5 * largest):
+        j = far.argmax()
+        numbers = f"numbers up to {largest[j]:.3g} with a spread of {spread[j]:.3g}"
+        raise ValueError(f"y: expected a spread that float32 holds, got {numbers} in column {j}. Take off the mean.")
+    slope, level, left = ridge_line(x, y)
+    without = np.mean(left**2, axis=0) > LEAVES * spread**2
+    mean = y.mean(axis=0)
+    slope, level, left = np.where(without, 0, slope), np.where(without, mean, level), np.where(without, y - mean, left)
+    unit = np.maximum(left.std(axis=0), 1e-4 * spread)  # y may be a line in x
+    start = _start(layout, left / unit, floor, rng, seed)
+    unit32, d = tf.constant(unit, tf.float32), layout.event_size
 
-    def in_units_of_y(params):
+    def in_units_of_y(numbers):
+        line, params = tf.split(numbers, [d, layout.params_size], axis=-1)
         standard = layout.distribution(params)
         parts = standard.components_distribution
-        factor = parts.scale.to_dense() + floor * tf.eye(layout.event_size)
-        components = FastMultivariateNormalTriL(mean + scale * parts.loc, scale[:, tf.newaxis] * factor)
-        return tfd.MixtureSameFamily(standard.mixture_distribution, components)
+        loc = line[..., tf.newaxis, :] + unit32 * parts.loc
+        factor = unit32[:, tf.newaxis] * (parts.scale.to_dense() + floor * tf.eye(d))
+        return tfd.MixtureSameFamily(standard.mixture_distribution, FastMultivariateNormalTriL(loc, factor))
 
     def initializer(kind, **options):
         return kind(seed=int(rng.integers(2**31)), **options)
 
-    initializers = tf_keras.initializers
-    return tf_keras.Sequential(
-        [
-            tf_keras.layers.InputLayer(x.shape[1]),
-            tf_keras.layers.Normalization(mean=x_mean, variance=x_std**2),
-            *(
-                tf_keras.layers.Dense(units, activation, kernel_initializer=initializer(initializers.GlorotUniform))
-                for units in hidden
-            ),
-            tf_keras.layers.Dense(
-                layout.params_size,
-                kernel_initializer=initializer(initializers.RandomNormal, stddev=0.01),
-                bias_initializer=initializers.Constant(start.numpy()),
-            ),
-            tfp.layers.DistributionLambda(in_units_of_y),
-        ]
-    )
+    layers, initializers = tf_keras.layers, tf_keras.initializers
+    constant, scale = initializers.Constant, _inverse_spread(x)
+    exact = dict(dtype="float64", trainable=False)
+    inputs = layers.Input([x.shape[1]], dtype="float64")
+    line = layers.Dense(d, kernel_initializer=constant(slope), bias_initializer=constant(level), name="line", **exact)
+    units = layers.Rescaling(scale, -x.mean(axis=0) * scale, name="units", **exact)
+    values = units(inputs)
+    for width in hidden:
+        values = layers.Dense(width, activation, kernel_initializer=initializer(initializers.GlorotUniform))(values)
+    params = layers.Dense(
+        layout.params_size,
+        kernel_initializer=initializer(initializers.RandomNormal, stddev=0.01),
+        bias_initializer=constant(start),
+    )(values)
+    numbers = layers.Concatenate(dtype="float32")([line(inputs), params])
+    return MixtureNetwork(inputs, tfp.layers.DistributionLambda(in_units_of_y)(numbers))
+
+
+class MixtureNetwork(tf_keras.Model):
+    """A Keras model whose `fit` and `evaluate` take x in float64 as it is: Keras would round it to float32."""
+
+    def fit(self, x=None, *others, validation_data=None, **options):
+        if validation_data is not None and isinstance(validation_data, (tuple, list)):
+            validation_data = (_kept(validation_data[0]), *validation_data[1:])
+        return super().fit(_kept(x), *others, validation_data=validation_data, **options)
+
+    def evaluate(self, x=None, *others, **options):
+        return super().evaluate(_kept(x), *others, **options)
+
+
+def _kept(x):
+    return tf.constant(x) if isinstance(x, np.ndarray) else x
+
+
+def _inverse_spread(x):
+    """One over each column's standard deviation; 0 for a constant column."""
+    spread = x.std(axis=0)
+    varies = spread > 1e-12 * np.abs(x).max(axis=0)
+    return np.where(varies, 1 / np.where(varies, spread, 1), 0)
+
+
+def _start(layout, rows, floor, rng, seed):
+    """The flat vector [params_size] of a mixture that EM fits to rows [N, D] of spread 1.
+
+    From few rows, EM with all components would fit noise. There each half of the rows judges mixtures that were fitted
+    to the other; the smallest that none beats by more than the standard error is taken, its components split into
+    copies that start a little apart.
+    """
+    rows = rows[rng.permutation(len(rows))[:ROWS_FOR_START]]
+    # with errors of the size of the floor: rounded y must not make two components alike
+    rows = rows + floor * rng.normal(size=rows.shape)
+
+    def fit(k, rows):
+        return fit_missing(MixtureLayout(k, *kind), rows, iterations=25, starts=1, seed=seed)
+
+    kind, k = (layout.event_size, layout.covariance), layout.num_components
+    if len(rows) >= FEW_ROWS or k == 1:
+        return fit(k, rows).params.numpy()
+    halves, best = np.array_split(rows, 2), None
+    for size in [size for size in (1, 2, 4, 8, 16) if size < k] + [k]:
+        if size > len(halves[1]):
+            break
+        pairs = zip(halves, halves[::-1], strict=True)
+        scores = np.concatenate([fit(size, one).mixture.log_prob(other).numpy() for one, other in pairs])
+        if best is None or (gain := scores - best).mean() > gain.std() / np.sqrt(len(gain)):
+            best, chosen = scores, size
+    found = fit(chosen, rows)
+    of = np.arange(k) % chosen  # which component each is a copy of
+    logits, loc, scale = (part.numpy()[of] for part in MixtureLayout(chosen, *kind).split(found.params))
+    factor = found.mixture.components_distribution.scale.to_dense().numpy()[of]
+    copies = np.bincount(of)[of]
+    apart = np.where(copies > 1, SPLIT, 0)[:, np.newaxis] * rng.normal(size=loc.shape)
+    left = np.sqrt(1 - np.where(copies > 1, SPLIT, 0) ** 2) ** (2 if layout.covariance == "full" else 1)
+    scale = scale * left.reshape(-1, *[1] * (scale.ndim - 1))
+    return layout.pack(logits - np.log(copies), loc + np.einsum("kij,kj->ki", factor, apart), scale).numpy()

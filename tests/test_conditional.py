@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 from helpers import runtime
 from helpers.conditional import condition, marginal
 from helpers.layout import MixtureLayout
-from helpers.network import mixture_network
+from helpers.network import mixture_network, ridge_line
 
 tfd = tfp.distributions
 SEEDS = st.integers(0, 2**32 - 1)
@@ -180,6 +180,13 @@ def test_bad_arguments_of_condition(dims, values, message):
         condition(MIXTURE, dims, values)
 
 
+def test_as_many_values_as_mixtures():
+    many = MixtureLayout(2, 3).distribution(np.zeros((4, MixtureLayout(2, 3).params_size), np.float32))
+    with pytest.raises(ValueError, match=r"^values: expected leading axes that broadcast .* \[4\], got shape \(5, 1\)"):
+        condition(many, [0], np.zeros((5, 1)))
+    assert condition(many, [0], np.zeros((5, 1, 1))).batch_shape == (5, 4)
+
+
 def test_what_is_no_mixture_of_normals_is_named():
     one = tfd.MultivariateNormalDiag(np.zeros(3))
     with pytest.raises(ValueError, match="mixture: expected a MixtureSameFamily of multivariate normals, got Multiv"):
@@ -208,10 +215,10 @@ def branches(n, seed):
     return x.astype(np.float32), y.astype(np.float32), truth
 
 
-def trained(layout, x, y, epochs=30, **options):
+def trained(layout, x, y, epochs=30, validation_data=None, **options):
     model = mixture_network(layout, x, y, hidden=(32,), **options)
     model.compile(tf_keras.optimizers.Adam(0.01), loss=lambda y, mixture: -mixture.log_prob(y))
-    model.fit(x, y, batch_size=100, epochs=epochs, verbose=0)
+    model.fit(x, y, batch_size=100, epochs=epochs, verbose=0, validation_data=validation_data)
     return model
 
 
@@ -234,18 +241,105 @@ def test_the_network_finds_both_branches_in_any_units(layout, gap):
     assert weights[means < 0].sum() == pytest.approx(0.3, abs=0.08)
 
 
-def test_it_starts_at_the_mixture_of_y_and_gradients_reach_the_first_layer_for_every_row():
+def test_branches_get_no_line_and_gradients_reach_the_first_layer_for_every_row():
     x, y, _ = branches(300, 0)
     model = mixture_network(MixtureLayout(3, 2, "full"), x, y)
+    assert np.all(model.get_layer("line").kernel == 0)
     spread = model(x).mean().numpy().std(axis=0)
     assert np.all(spread < 0.1 * y.std(axis=0)) and np.all(
         abs(model(x).mean().numpy().mean(axis=0) - y.mean(axis=0)) < 0.1
     )
+    only = np.concatenate([y[:, :1], 3 * x + 0.1 * y[:, 1:]], axis=1)  # the second column is a line
+    kernel = mixture_network(MixtureLayout(3, 2, "full"), x, only).get_layer("line").kernel.numpy()
+    assert kernel[0, 0] == 0 and kernel[0, 1] == pytest.approx(ridge_line(x, only)[0][0, 1])
     first = model.trainable_variables[0]
     with tf.GradientTape() as tape:
         each = -model(x[:20]).log_prob(y[:20])
     rows = tape.jacobian(each, first).numpy().reshape(20, -1)
     assert np.all(np.abs(rows).max(axis=1) > 0)
+
+
+def test_the_line_leaves_each_row_what_a_fit_without_it_leaves():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(size=(40, 3)) * [1, 1e-6, 1e3], np.ones((40, 1))], axis=1)
+    y = x / [1, 1e-6, 1e3, 1] @ rng.normal(size=(4, 2)) + 0.5 * rng.normal(size=(40, 2))
+    for strength in (1e-3, 1.0, np.inf):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("helpers.network.STRENGTHS", np.array([strength]))
+            slope, level, left = ridge_line(x, y)
+        np.testing.assert_allclose(level, (y - x @ slope).mean(axis=0))
+        assert np.all(slope[3] == 0)
+        z = (x[:, :3] - x[:, :3].mean(axis=0)) / x[:, :3].std(axis=0)
+        for n in (0, 17):
+            rest = np.arange(40) != n
+            design = np.concatenate([np.ones((39, 1)), z[rest]], axis=1)
+            ridge = 40 * min(strength, 1e9) * np.diag([0, 1, 1, 1])
+            line = np.linalg.solve(design.T @ design + ridge, design.T @ y[rest])
+            np.testing.assert_allclose(left[n], y[n] - line[0] - z[n] @ line[1:], rtol=1e-6, atol=1e-6)
+
+
+def test_the_line_is_shrunk_where_there_is_none_and_kept_where_it_is_steep():
+    rng = np.random.default_rng(1)
+    x, noise = rng.normal(size=(300, 20)), rng.normal(size=(300, 1))
+    slope, _, left = ridge_line(x, noise)
+    assert np.abs(x @ slope).std() < 0.2 and left.std() < 1.05 * noise.std()
+    slope, _, left = ridge_line(np.repeat(x[:, :2], 2, axis=1), 1e4 * x[:, :1] + noise)  # each column twice
+    assert slope[:2].sum() == pytest.approx(1e4, rel=1e-4) and left.std() < 1.1 * noise.std()
+    slope, _, _ = ridge_line(np.tile(x[:40], (2, 1)), np.tile(noise[:40], (2, 1)))  # each row twice: no second look
+    assert np.abs(x @ slope).std() < 0.2
+
+
+def linear_log_prob(x, y, x_new, y_new):
+    """Held-out log densities of least squares with normal errors."""
+    design, new = (np.concatenate([np.ones((len(a), 1)), a], axis=1) for a in (x, x_new))
+    line = np.linalg.lstsq(design, y, rcond=None)[0]
+    errors = stats.multivariate_normal(np.zeros(y.shape[1]), np.cov((y - design @ line).T, bias=True))
+    return errors.logpdf(y_new - new @ line)
+
+
+@pytest.mark.parametrize("irrelevant", [0, 20])
+def test_before_any_training_a_linear_relation_is_known_however_steep_and_in_any_unit(irrelevant):
+    rng = np.random.default_rng(2)
+    x, e = rng.normal(size=(2300, 2 + irrelevant)), 0.01 * rng.normal(size=(2300, 2))
+    y = x[:, :2] @ [[1.0, -2.0], [0.5, 1.0]] + e @ [[1, 1], [0, 0.5]]
+    linear = linear_log_prob(x[:300], y[:300], x[300:], y[300:]).mean()
+    units = x * 1e-6, 1e6 + 1e-3 * x, np.concatenate([x, np.full((2300, 1), 7.0)], axis=1)
+    for rows in units:
+        model = mixture_network(MixtureLayout(8, 2, "full"), rows[:300], y[:300])
+        assert model(rows[300:]).log_prob(np.float32(y[300:])).numpy().mean() > linear - 0.1
+
+
+def test_an_offset_that_float32_would_lose_survives_training():
+    (x, y, _), (x_new, y_new, truth) = branches(2000, 0), branches(1000, 1)
+    x, x_new = 1e6 + 1e-3 * x.astype(np.float64), 1e6 + 1e-3 * x_new.astype(np.float64)
+    model = trained(MixtureLayout(4, 2, "full"), x, y, validation_data=(x_new, y_new))
+    assert truth.mean() - model(x_new).log_prob(y_new).numpy().mean() < 0.2
+    history = model.history.history["val_loss"]
+    loss = model.evaluate(x_new, y_new, verbose=0)
+    assert loss == pytest.approx(-model(x_new).log_prob(y_new).numpy().mean(), abs=1e-3)
+    assert history[-1] == pytest.approx(loss, abs=1e-3)
+
+
+@pytest.mark.parametrize("layout", [MixtureLayout(8, 1), MixtureLayout(5, 3), MixtureLayout(8, 2, "full")])
+def test_from_few_rows_it_starts_at_no_more_components_than_they_tell(layout):
+    rng = np.random.default_rng(3)
+    d = layout.event_size
+    x, y = rng.normal(size=(1120, 1)), rng.normal(size=(1120, d))
+    model = mixture_network(layout, x[:120], y[:120])
+    parts = model(x[:1]).components_distribution
+    assert np.ptp(parts.mean().numpy(), axis=1).max() < 2  # copies of one
+    linear = linear_log_prob(x[:120], y[:120], x[120:], y[120:]).mean()
+    assert model(x[120:]).log_prob(np.float32(y[120:])).numpy().mean() > linear - 0.05
+    y = y + 8 * np.sign(rng.normal(size=(1120, 1)))
+    parts = mixture_network(layout, x[:120], y[:120])(x[:1]).components_distribution
+    assert sorted({*np.sign(parts.mean().numpy()[0, :, 0])}) == [-1, 1]
+
+
+def test_y_that_is_a_line_in_x_or_twice_the_same_stays_finite():
+    x = np.random.default_rng(4).normal(size=(200, 2))
+    for y in (x @ [[1.0, 2.0], [3.0, 4.0]], np.repeat(x[:, :1] ** 2, 2, axis=1)):
+        model = trained(MixtureLayout(4, 2), x, y, epochs=3)
+        assert np.isfinite(model(x).log_prob(np.float32(y))).all()
 
 
 def test_weights_are_saved_and_loaded(tmp_path):
@@ -291,6 +385,8 @@ X, Y = np.random.default_rng(0).normal(size=(2, 50, 2))
         (X, np.repeat(Y, 2, axis=1), {}, r"y: expected \[N, 2\] for this layout, got shape \(50, 4\)"),
         (X, Y[:, 0], {}, r"y: expected \[N, 2\] for this layout, got shape \(50,\)"),
         (X, Y * [1, 0], {}, "y: expected columns that vary, got the constant column 1"),
+        (X, Y + [0, 1e6], {}, r"y: expected a spread that float32 holds, got numbers up to 1e\+06 with a spread of"),
+        (X.astype(str), Y, {}, "x: expected numbers, got an array of <U"),
         (X[:1], Y[:1], {}, "y: expected at least 3 rows for 3 components, got 1"),
         (X, Y, {"floor": 0}, "floor: expected a positive number, got 0"),
         (X, Y, {"seed": -1}, "seed: expected a whole number"),
