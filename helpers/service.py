@@ -1,0 +1,151 @@
+"""A fitted mixture as a program that TensorFlow alone can load and run: a SavedModel with functions of its own.
+
+A model with a distribution layer does not load from Keras's .keras and .h5 files, and a SavedModel of it gives back a
+random draw.
+"""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from helpers import arguments
+from helpers.conditional import _parts
+
+tfd = tfp.distributions
+
+
+class MixtureService(tf.Module):
+    """A mixture's `log_prob`, `responsibilities` and `sample`, from the numbers that a caller has::
+
+        MixtureService(model(rows), before=BASIS).save(folder)       # here
+        served = tf.saved_model.load(folder).signatures             # anywhere
+        served["log_prob"](x=pixels)["log_prob"]                    # [N], for any N, 0 included
+
+    All is computed in float64, whatever the mixture was; x and the answers are float32.
+
+    - `log_prob(x)`: [N], the log density of `x @ before`.
+    - `responsibilities(x)`: [N, K].
+    - `sample(n, seed)`: [n, I]; seed is two whole numbers, and the same seed gives the same draw.
+
+    NaN and infinity are refused with an InvalidArgumentError that names the first such row. Any finite x has an answer.
+
+    Args:
+      mixture: `tfd.MixtureSameFamily` of multivariate normals, batch shape [], event shape [D].
+      before: array [I, D] of rank D, which x is multiplied by first; samples go back by its pseudo-inverse. Left out,
+        x is what the mixture is of.
+
+    Raises:
+      ValueError: for another kind of distribution or a batch of them; for a `before` of another shape or rank.
+    """
+
+    def __init__(self, mixture, before=None):
+        super().__init__()
+        logits, loc, scale = _parts(mixture)
+        if loc.shape.rank != 2:
+            raise ValueError(f"mixture: expected batch shape [], got {tuple(mixture.batch_shape)}")
+        k, d = loc.shape
+        before = np.eye(d) if before is None else arguments.finite_array("before", before).astype(np.float64)
+        if before.ndim != 2 or before.shape[1] != d or np.linalg.matrix_rank(before) < d:
+            raise ValueError(f"before: expected [I, {d}] of rank {d}, got shape {before.shape}")
+        inverse = tf.linalg.triangular_solve(scale, tf.eye(d, batch_shape=[k], dtype=tf.float64))
+        log_det = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(scale)), axis=-1)
+
+        def kept(value):
+            return tf.Variable(value, trainable=False)
+
+        self.before, self.loc, self.inverse = kept(before), kept(loc), kept(inverse)
+        self.constant = kept(tf.nn.log_softmax(logits) - log_det - 0.5 * d * math.log(2 * math.pi))
+        self.log_weights = kept(tf.nn.log_softmax(logits))
+        rows = tf.TensorSpec([None, before.shape[0]], tf.float32, "x")
+        number, seed = tf.TensorSpec([], tf.int32, "n"), tf.TensorSpec([2], tf.int32, "seed")
+        self.functions = {
+            "log_prob": tf.function(self._log_prob, [rows], autograph=False),
+            "responsibilities": tf.function(self._responsibilities, [rows], autograph=False),
+            "sample": tf.function(self._sample, [number, seed], autograph=False),
+        }
+
+    def save(self, folder):
+        """Write the SavedModel. What is in `folder` already is overwritten."""
+        tf.saved_model.save(self, str(folder), signatures=self.functions)
+
+    def _log_joint(self, x):
+        k, d = self.loc.shape
+        rows = tf.matmul(tf.cast(_finite("x", x), tf.float64), self.before)
+        middle = tf.reduce_mean(self.loc, axis=0)  # digits are lost where x and loc are large beside their distance
+        side_by_side = tf.reshape(tf.transpose(self.inverse, [2, 0, 1]), [d, k * d])
+        shift = tf.reshape(tf.linalg.matvec(self.inverse, self.loc - middle), [k * d])
+        y = tf.reshape(tf.matmul(rows - middle, side_by_side) - shift, [-1, k, d])
+        return self.constant - 0.5 * tf.reduce_sum(tf.square(y), axis=-1)
+
+    def _log_prob(self, x):
+        return {"log_prob": tf.cast(tf.reduce_logsumexp(self._log_joint(x), axis=-1), tf.float32)}
+
+    def _responsibilities(self, x):
+        return {"responsibilities": tf.cast(tf.nn.softmax(self._log_joint(x)), tf.float32)}
+
+    def _sample(self, n, seed):
+        first, second = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+        component = tf.random.stateless_categorical(self.log_weights[tf.newaxis], n, first, dtype=tf.int32)[0]
+        z = tf.random.stateless_normal([n, self.loc.shape[1]], second, dtype=tf.float64)
+        # L z is what solves P y = z: the inverse factors are enough
+        moved = tf.linalg.triangular_solve(self.inverse, tf.linalg.matrix_transpose(z)[tf.newaxis])  # [K, D, n]
+        chosen = tf.gather_nd(tf.transpose(moved, [0, 2, 1]), tf.stack([component, tf.range(n)], axis=-1))
+        rows = chosen + tf.gather(self.loc, component)
+        back = tf.linalg.solve(
+            tf.matmul(self.before, self.before, transpose_a=True), tf.linalg.matrix_transpose(self.before)
+        )
+        return {"x": tf.cast(tf.matmul(rows, back), tf.float32)}
+
+
+class ConditionalService(tf.Module):
+    """The same for a Keras model whose output is a distribution of y for each row of x, `mixture_network` for one.
+
+    - `log_prob(x, y)`: [N].
+    - `responsibilities(x, y)`: [N, K].
+    - `sample(x, seed)`: [N, D], one y for each x.
+
+    Args:
+      model: a Keras model; model(x) is a `tfd.MixtureSameFamily` of batch shape [N] and event shape [D].
+
+    Raises:
+      ValueError: for a model whose output is something else.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        inputs = model.input_shape[-1]
+        mixture = model(tf.zeros([1, inputs]))
+        if not isinstance(getattr(mixture, "tensor_distribution", mixture), tfd.MixtureSameFamily):
+            raise ValueError(f"model: expected one that gives a MixtureSameFamily, got {type(mixture).__name__}")
+        self.kept = model.variables  # the functions read them; the model's layers are not saved
+        x = tf.TensorSpec([None, inputs], tf.float32, "x")
+        y = tf.TensorSpec([None, *mixture.event_shape], tf.float32, "y")
+
+        def log_prob(x, y):
+            return {"log_prob": model(_finite("x", x)).log_prob(_finite("y", y))}
+
+        def responsibilities(x, y):
+            posterior = model(_finite("x", x)).posterior_marginal(_finite("y", y))
+            return {"responsibilities": posterior.probs_parameter()}
+
+        def sample(x, seed):
+            return {"y": model(_finite("x", x)).sample(seed=seed)}
+
+        self.functions = {
+            "log_prob": tf.function(log_prob, [x, y], autograph=False),
+            "responsibilities": tf.function(responsibilities, [x, y], autograph=False),
+            "sample": tf.function(sample, [x, tf.TensorSpec([2], tf.int32, "seed")], autograph=False),
+        }
+
+    save = MixtureService.save
+
+
+def _finite(name, value):
+    """`value`, or an error that names its first row with NaN or infinity."""
+    bad = tf.reduce_any(~tf.math.is_finite(value), axis=-1)
+    row = tf.reduce_min(tf.where(bad, tf.range(tf.size(bad)), tf.int32.max))
+    message = f"{name}: expected finite numbers, got NaN or infinity in row"
+    with tf.control_dependencies([tf.debugging.Assert(~tf.reduce_any(bad), [message, row])]):
+        return tf.identity(value)
