@@ -187,12 +187,31 @@ def test_weights_come_back(tmp_path):
         following(4)[0].load_weights(file)
 
 
-def test_the_marginal_on_used_dimensions():
-    weights, loc, covariance = random_mixture(3, 3)
-    marginal = nb["on_used"](prior_of((weights, loc, covariance)), np.array([True, False, True]))
-    z = np.random.default_rng(2).normal(size=(5, 2)).astype("f")
-    expected = mixture_logpdf(z, weights, loc[:, ::2], covariance[:, ::2, ::2])
-    np.testing.assert_allclose(marginal.log_prob(z), expected, rtol=1e-4)
+def test_dimensions_that_the_decoder_ignores_need_no_encoder():
+    """x = A z + noise with a last column of zeros in A: what q says of that dimension must not matter."""
+    rng = np.random.default_rng(3)
+    matrix, noise, root = rng.normal(size=(6, 3)), 0.7, rng.normal(size=(3, 3)) + np.eye(3)
+    matrix[:, 2] = 0
+    prior_covariance = root @ root.T
+    covariance = matrix @ prior_covariance @ matrix.T + noise**2 * np.eye(6)
+    x = rng.multivariate_normal(np.zeros(6), covariance, size=20).astype(np.float32)
+    of_used = np.linalg.inv(np.linalg.inv(prior_covariance[:2, :2]) + matrix[:, :2].T @ matrix[:, :2] / noise**2)
+    gain, std = of_used @ matrix[:, :2].T / noise**2, 2 * np.sqrt(np.diag(of_used))
+
+    def encoder(x):
+        far = np.full((len(x), 1), 50.0)  # in the ignored dimension, with next to no spread
+        return tfd.MultivariateNormalDiag(np.append(x @ gain.T, far, 1).astype("f"), np.append(std, 0.01).astype("f"))
+
+    def decoder(z):
+        return tfd.MultivariateNormalDiag(tf.linalg.matvec(matrix.astype("f"), z), noise * tf.ones(6))
+
+    params = vector((np.ones(1), np.zeros((1, 3)), prior_covariance[np.newaxis]))
+    prior = lambda _: MixtureLayout(1, 3).distribution(tf.cast(params, tf.float32))  # noqa: E731
+    exact = stats.multivariate_normal(np.zeros(6), covariance).logpdf(x).mean()
+    used = np.array([True, True, False])
+    bound = nb["bound_on_used"]((encoder, decoder, prior), x, used, 20_000)
+    assert abs(bound.mean() - exact) < 0.02
+    assert nb["importance_bound"]((encoder, decoder, prior), x, 1000, rows=10)[0].mean() < exact - 100
 
 
 def test_agreement_and_overlap_of_known_clusters():
@@ -228,12 +247,44 @@ def test_paired_differences_and_their_table(capsys):
     assert "2 of 3" in capsys.readouterr().out
 
 
+def test_errors_over_groups_do_not_shrink_when_images_are_copied():
+    rng = np.random.default_rng(4)
+    row = {"one": rng.normal(size=60), "other": rng.normal(size=60)}
+    mean, error = vae_prior.difference(row, "one", "other")
+    copied = {name: np.repeat(bounds, 5) for name, bounds in row.items()}
+    mean_copied, too_small = vae_prior.difference(copied, "one", "other")
+    grouped = vae_prior.difference(copied | {"groups": np.repeat(np.arange(60), 5)}, "one", "other")
+    np.testing.assert_allclose([mean_copied, *grouped], [mean, mean, error])
+    assert too_small < 0.5 * error
+
+
+def test_splits_of_the_same_images_get_a_wider_interval():
+    rows = [{"N(0,I)": np.zeros(4), "mixture": np.full(4, gain), "share": 0.25} for gain in (1.0, 2.0, 3.0)]
+    rest = [{"mixture": [0.9, 0.8]}] * 3, [{"mixture": 0.1}] * 3, [{}] * 3
+    wide = vae_prior.report(rows, *rest)["mixture over N(0,I)"]["half"]
+    narrow = vae_prior.report([row | {"share": 0.0} for row in rows], *rest)["mixture over N(0,I)"]["half"]
+    assert abs(wide / narrow - np.sqrt((1 / 3 + 0.25) * 3)) < 1e-3
+
+
+def test_one_blob_keeps_mean_and_covariance_and_loses_the_islands():
+    rng = np.random.default_rng(5)
+    mean = (rng.normal(size=(4000, 2)) + rng.choice([-9, 9], size=(4000, 1))).astype(np.float32)
+    blob, var = nb["one_blob"](mean, np.full_like(mean, 0.5))
+    np.testing.assert_allclose(np.cov(blob.T), np.cov(mean.T), rtol=0.1)
+    assert np.all(var == 0.5)
+    between = [np.mean(np.abs(codes.mean(axis=1)) < 3) for codes in (mean, blob)]
+    assert between[0] < 0.01 and between[1] > 0.2
+
+
 def test_letters_are_images_in_mnists_form_in_fonts_kept_apart(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["letters.py", str(tmp_path / "letters.npz"), "--train", "40", "--test", "20"])
     letters.main()
     images = data.mnist(tmp_path / "letters.npz")
     assert images.x_train.shape == (40, 784) and images.x_test.shape == (20, 784)
     assert 0.1 < images.x_train.mean() < 0.3 and set(np.unique(images.y_train)) <= set(range(10))
+    groups = vae_prior.groups_of(str(tmp_path / "letters.npz"))
+    np.testing.assert_array_equal(groups % 10, images.y_test)
+    assert groups.max() < 10 * len(letters.TEST_FONTS) and len(np.unique(groups)) > 12
     assert not set(letters.TRAIN_FONTS) & set(letters.TEST_FONTS)
 
 

@@ -3,7 +3,8 @@
     uv run python tests/benchmarks/letters.py FILE.npz [--train 8000] [--test 2000] [--seed 0]
 
 Each image is a letter of a font at a random size, width, slant, turn and place, 28 x 28 grey values. The fonts of the
-test images are none of those of the training images: what is judged has another hand. No network, no licence question:
+test images are none of those of the training images: what is judged has another hand. `group_test` numbers the pairs of
+font and letter: images of one pair are alike, so errors are taken over pairs. No network, no licence question:
 the fonts come with Matplotlib. The same seed writes the same images.
 """
 
@@ -52,8 +53,13 @@ def draw(path, rng):
 
 
 def sheet(fonts, size, rng):
-    paths, labels = outlines(fonts), rng.integers(0, len(LETTERS), size)
-    return np.stack([draw(paths[rng.integers(len(fonts))][label], rng) for label in labels]), labels
+    """Images [size, 28, 28], their letters, and for each the number of its font and letter: `font * 10 + letter`."""
+    paths, labels, drawn, groups = outlines(fonts), rng.integers(0, len(LETTERS), size), [], []
+    for label in labels:
+        font = rng.integers(len(fonts))
+        drawn.append(draw(paths[font][label], rng))
+        groups.append(font * len(LETTERS) + label)
+    return np.stack(drawn), labels, np.array(groups)
 
 
 def main():
@@ -67,12 +73,13 @@ def main():
         if getattr(options, name) < least:
             parser.error(f"--{name}: expected a whole number of at least {least}, got {getattr(options, name)}")
     rng = np.random.default_rng(options.seed)
-    x_train, y_train = sheet(TRAIN_FONTS, options.train, rng)
-    x_test, y_test = sheet(TEST_FONTS, options.test, rng)
-    np.savez_compressed(options.file, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
-    print(
-        f"{options.file}: {len(x_train)} images in {len(TRAIN_FONTS)} fonts, {len(x_test)} in {len(TEST_FONTS)} others"
-    )
+    arrays = {}
+    for part, fonts, size in (("train", TRAIN_FONTS, options.train), ("test", TEST_FONTS, options.test)):
+        for name, array in zip(("x", "y", "group"), sheet(fonts, size, rng), strict=True):
+            arrays[f"{name}_{part}"] = array
+    np.savez_compressed(options.file, **arrays)
+    counts = f"{options.train} images in {len(TRAIN_FONTS)} fonts, {options.test} in {len(TEST_FONTS)} others"
+    print(f"{options.file}: {counts}")
 
 
 if __name__ == "__main__":
