@@ -6,14 +6,13 @@ and the theme's addresses for Binder and Colab hold as they are. Neither they no
 
 import base64
 import hashlib
-import importlib.util
 import inspect
 import json
 import pkgutil
 import re
-import shutil
 from pathlib import Path, PurePosixPath
 
+import slides
 from docutils import nodes
 
 import helpers
@@ -68,6 +67,8 @@ def mended_links(text, folder, repository_url=""):
             return match[0]
         if path == "README.md":
             return f"[{words}]({up}/index.md)"
+        if path.startswith("docs/") and path.endswith(".md"):
+            return f"[{words}]({up}/{path.removeprefix('docs/')}{'#' * bool(fragment)}{fragment})"
         if path.startswith("helpers/"):
             return f"[{words}]({up}/helpers.md#{PurePosixPath(path).stem})"
         return (
@@ -221,14 +222,11 @@ def add_source_button(app, pagename, templatename, context, doctree):
         )
 
 
-def copy_mathjax(app, error):
-    """What the pages ask for, 2 of the package's 24 MB. It is no Python module, as its name has hyphens."""
+def add_mathjax_and_slides(app, error):
     if error is None and app.builder.format == "html":
-        source = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
-        target = Path(app.outdir) / "_static" / "mathjax"
-        for part in ("input/tex/extensions", "output/chtml/fonts/woff-v2"):
-            shutil.copytree(source / part, target / part, dirs_exist_ok=True)
-        shutil.copy(source / "tex-chtml.js", target)
+        slides.copy_mathjax(Path(app.outdir) / "_static" / "mathjax")
+        for stem, page in slides.decks(ROOT, "../_static/mathjax").items():
+            write(Path(app.outdir) / "slides" / f"{stem}.html", page)
 
 
 def setup(app):
@@ -239,5 +237,5 @@ def setup(app):
     app.connect("autodoc-process-docstring", mend_attributes, priority=600)
     app.connect("doctree-read", add_alternatives)
     app.connect("html-page-context", add_source_button, priority=502)  # after the theme has made its list of buttons
-    app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", add_mathjax_and_slides)
     return {"parallel_read_safe": False}
