@@ -163,6 +163,9 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
 class MixtureNetwork(tf_keras.Model):
     """A Keras model whose `fit` and `evaluate` take x in float64 as it is: Keras would round it to float32."""
 
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+
     def fit(self, x=None, *others, validation_data=None, **options):
         if validation_data is not None and isinstance(validation_data, (tuple, list)):
             validation_data = (_kept(validation_data[0]), *validation_data[1:])
