@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
+from scipy.special import logsumexp
 
 from helpers import starts
 from helpers.distributions import FastMultivariateNormalTriL
@@ -219,7 +220,8 @@ class StepwiseEM(tf_keras.Model):
       starts: how many starts are tried. The first is K sizes about the middle; then, in turns, k-means along the
         directions with the flattest distribution, k-means, k-means in the metric of what the likeliest so far has
         within its components, and twice the likeliest so far with one component cut and two others joined. The
-        likeliest after some steps of EM is kept.
+        likeliest after some steps of EM is kept. In large models, where a step costs, the steps are for starts that
+        begin ahead of the likeliest so far.
       seed: of the starts and of the order of rows.
 
     Raises:
@@ -280,7 +282,8 @@ class StepwiseEM(tf_keras.Model):
         self.noise = state("noise", [k, d]) if rank else None
         self.built = True
         self._loss = tf_keras.metrics.Mean("loss")
-        self.compile()
+        # A step is traced by itself. Keras would trace it once more, which takes longer than a pass over 100,000 rows.
+        self.compile(run_eagerly=not tf.distribute.has_strategy())
 
     # ---- what the fitted mixture is
 
@@ -342,7 +345,34 @@ class StepwiseEM(tf_keras.Model):
           tf.errors.InvalidArgumentError: for NaN or infinity, fewer than K rows, weights that are negative or all 0.
             Nothing has changed then.
         """
-        log_prob, weights, moments = self._expected(x, variances, sample_weight)
+        if self.gamma is None:
+            gamma = (tf.cast(self.steps, tf.float64) + 2) ** -self.alpha
+        else:
+            gamma = tf.constant(self.gamma, tf.float64)
+        if tf.executing_eagerly():
+            return self._now(self._traced_step, (x, variances, sample_weight), gamma)
+        return self._step(x, variances, sample_weight, gamma)
+
+    def _now(self, function, given, *others):
+        """One of the two functions below, traced once for rows of any number; `given` as in `step`."""
+        given = [None if part is None else tf.convert_to_tensor(part) for part in given]
+        self._check_shape(given[0])
+        of_any_number = [part if part is None else tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in given]
+        exact = bool(self._far())
+        function.get_concrete_function(*of_any_number, *others, exact)
+        return function(*given, *others, exact)
+
+    @tf.function(autograph=False)
+    def _traced_step(self, x, variances, sample_weight, gamma, exact):
+        return self._step(x, variances, sample_weight, gamma, exact)
+
+    @tf.function(autograph=False)
+    def _traced_expected(self, x, variances, sample_weight, exact):
+        return self._expected(x, variances, sample_weight, exact)
+
+    @as_written
+    def _step(self, x, variances, sample_weight, gamma, exact=None):
+        log_prob, weights, moments = self._expected(x, variances, sample_weight, exact)
         total, squares, n = tf.reduce_sum(weights), tf.reduce_sum(tf.square(weights)), tf.shape(weights)[0]
         parts = [*moments, total, squares, tf.cast(n, tf.float64)]
         context = tf.distribute.get_replica_context()
@@ -352,18 +382,16 @@ class StepwiseEM(tf_keras.Model):
         k = self.layout.num_components
         # Their names begin the messages, which `fit` hands on.
         checks = [
-            tf.debugging.Assert(n >= k, [f"x: expected batches of at least {k} rows, one for each component, got", n]),
-            tf.debugging.Assert(total > 0, ["sample_weight: expected a positive sum, got", total]),
-            tf.debugging.Assert(
+            _sure(n >= k, [f"x: expected batches of at least {k} rows, one for each component, got", n]),
+            _sure(total > 0, ["sample_weight: expected a positive sum, got", total]),
+            _sure(
                 tf.reduce_all([tf.reduce_all(tf.math.is_finite(part)) for part in moments]),
                 ["x: expected finite numbers, got NaN or infinity"],
             ),
         ]
         batch, largest = Moments(*(part / total for part in moments)), tf.maximum(self.largest_batch, n)
         if self.gamma is None:  # what is left over at the end of a pass counts less than a whole batch
-            gamma = (tf.cast(self.steps, tf.float64) + 2) ** -self.alpha * n / largest
-        else:
-            gamma = tf.constant(self.gamma, tf.float64)
+            gamma = gamma * n / largest
         counters = [(self.largest_batch, largest), (self.steps, self.steps + 1)]
         self._move(batch, gamma, squares / total**2, checks, counters)
         return tf.reduce_sum(log_prob * weights) / tf.reduce_sum(weights)
@@ -375,11 +403,26 @@ class StepwiseEM(tf_keras.Model):
         inverse = tf.linalg.triangular_solve(self.whitener, tf.eye(self.layout.event_size, dtype=tf.float64))
         return tf.matmul(centred, inverse, transpose_b=True)
 
-    def _expected(self, x, variances, sample_weight):
-        """Log densities [B] in the rows' own units, weights [B], Moments of sums over the batch; all float64."""
-        x = tf.convert_to_tensor(x)
+    def _check_shape(self, x):
         if x.shape.rank != 2 or x.shape[1] not in (None, self.layout.event_size):
             raise ValueError(f"x: expected [B, {self.layout.event_size}], got shape {tuple(x.shape)}")
+
+    def _far(self):
+        """Whether a component is so far from the middle of the data that float32 would lose its variance."""
+        loc, scale = self.whitened_loc, self.whitened_scale
+        if self.diagonal:
+            distance = loc / scale
+        else:
+            distance = tf.linalg.triangular_solve(scale, loc[..., tf.newaxis])[..., 0]
+        return tf.reduce_max(tf.reduce_sum(tf.square(distance), axis=-1)) > FAR
+
+    def _expected(self, x, variances, sample_weight, exact=None):
+        """Log densities [B] in the rows' own units, weights [B], Moments of sums over the batch; all float64.
+
+        They are summed in float64 where this is `exact`; if left out, where a component is far.
+        """
+        x = tf.convert_to_tensor(x)
+        self._check_shape(x)
         # Of no fixed length, so that one tracing of the E-step serves start, fit and evaluation.
         z = tf.compat.v1.placeholder_with_default(self._whitened(x), [None, self.layout.event_size])
         weights = tf.ones(tf.shape(z)[:1], tf.float64)
@@ -402,8 +445,6 @@ class StepwiseEM(tf_keras.Model):
             variances.set_shape(z.shape)
             length = tf.square(inverse * unit) if self.diagonal else tf.reduce_sum(tf.square(inverse @ unit), axis=-2)
         given = (z, weights, tf.math.log(self.weights_), self.whitened_loc, inverse, variances, length)
-        distance = inverse * self.whitened_loc if self.diagonal else tf.linalg.matvec(inverse, self.whitened_loc)
-        far = tf.reduce_max(tf.reduce_sum(tf.square(distance), axis=-1)) > FAR
 
         def run(dtype):
             results = _e_step(
@@ -411,7 +452,10 @@ class StepwiseEM(tf_keras.Model):
             )
             return tf.nest.map_structure(lambda part: tf.cast(part, tf.float64), results)
 
-        log_prob, moments, errors = tf.cond(far, lambda: run(tf.float64), lambda: run(tf.float32))
+        if exact is None:
+            log_prob, moments, errors = tf.cond(self._far(), lambda: run(tf.float64), lambda: run(tf.float32))
+        else:
+            log_prob, moments, errors = run(tf.float64 if exact else tf.float32)
         if variances is not None:
             added = errors * tf.square(unit) if self.diagonal else tf.einsum("ij,kj,lj->kil", unit, errors, unit)
             moments = moments._replace(second=moments.second + added)
@@ -426,7 +470,7 @@ class StepwiseEM(tf_keras.Model):
         if self.rank:
             covariance, noise = factor_step(covariance, self.noise, self.rank)
         scale = tf.sqrt(covariance) if self.diagonal else tf.linalg.cholesky(covariance)
-        sound = tf.debugging.Assert(
+        sound = _sure(
             tf.reduce_all(tf.math.is_finite(scale)),
             ["prior_rows: a component has lost its rows or a direction; expected more than", self.borrowed],
         )
@@ -446,7 +490,10 @@ class StepwiseEM(tf_keras.Model):
     @as_written
     def test_step(self, data):
         x, variances, sample_weight = _unpack(data)
-        log_prob, weights, _ = self._expected(x, variances, sample_weight)
+        if tf.executing_eagerly():
+            log_prob, weights, _ = self._now(self._traced_expected, (x, variances, sample_weight))
+        else:
+            log_prob, weights, _ = self._expected(x, variances, sample_weight)
         self._loss.update_state(-log_prob, weights)
         return {"loss": self._loss.result()}
 
@@ -487,16 +534,31 @@ class StepwiseEM(tf_keras.Model):
             rows, weights = rows[part], weights[part]
             variances = None if variances is None else variances[part]
         z = self._whitened(rows).numpy()
+        given = rows, variances, None if sample_weight is None else weights
+        given = [None if part is None else tf.constant(part, _floats("x", x).dtype) for part in given]
+        # The trials are steps of EM: gamma = 1 on all of these rows.
+        counters = self.steps.numpy(), self.largest_batch.numpy()
+        self.largest_batch.assign(0)
         # For large models a few steps, which must tell; what is learnt from too few rows is not kept.
         trials = int(np.clip(2e9 / (len(rows) * k * d**2), 4, STEPS_AN_EPOCH))
+        dear = trials < STEPS_AN_EPOCH
         keep = len(x) <= ROWS_FOR_START or len(rows) > 20 * k * d
-        best, kept, ahead, mixture, nth = -np.inf, None, [], None, 0
+        begin, best, kept, ahead, mixture, nth = -np.inf, -np.inf, None, [], None, 0
         rng = np.random.default_rng([self.seed, 1])
+
+        def climb(steps=trials):
+            """The mean log density before each of some steps of EM, and the state to go on from."""
+            scores, first = [], self._values()
+            for step in range(steps):
+                scores.append(self._now(self._traced_step, given, tf.constant(1.0, tf.float64)).numpy())
+                if dear and 0 < step < len(ahead) and scores[step] < ahead[step - 1]:
+                    break  # behind by more than a step
+            return scores, self._values() if keep else first
+
         turns = itertools.chain(STARTS[:1], itertools.cycle(STARTS[1:]))
         for kind in itertools.islice(turns, self.starts if k > 1 else 1):
-            if kind in ("within", "moved") and mixture is None or kind == "moved" and trials < STEPS_AN_EPOCH:
+            if kind in ("within", "moved") and mixture is None or kind == "moved" and dear:
                 continue
-            scores = []
             try:
                 if kind == "sizes":
                     self._set_sizes(len(z))
@@ -505,24 +567,36 @@ class StepwiseEM(tf_keras.Model):
                 else:
                     continue
                 nth += kind == "moved"
-                first = [variable.numpy() for variable in self._state]
-                for step in range(trials):
-                    scores.append(self._trial(rows, variances, weights).numpy())
-                    if trials < STEPS_AN_EPOCH and 0 < step < len(ahead) and scores[step] < ahead[step - 1]:
-                        break  # behind by more than a step, and steps are dear
+                if dear:  # steps are for those that begin ahead of the likeliest so far, and then for both
+                    score = logsumexp(starts.log_joint(z[:500], self._mixture()), axis=1).mean()
+                    if score < begin:
+                        continue
+                    begin = score
+                    if kept is None:
+                        kept = self._values()
+                        continue
+                    if not ahead:
+                        values = self._values()
+                        self._set_values(kept)
+                        ahead, kept = climb()
+                        best = ahead[-1]
+                        self._set_values(values)
+                scores, values = climb()
             except tf.errors.InvalidArgumentError as error:  # a component lost its rows: no start
                 message = _assertion(error)
                 continue
             if len(scores) == trials and scores[-1] > best:
-                best, ahead, nth = scores[-1], scores, 0
-                kept = [variable.numpy() for variable in self._state] if keep else first
-                scale = self.whitened_scale.numpy()
-                covariance = scale**2 if self.diagonal else scale @ np.swapaxes(scale, 1, 2)
-                mixture = self.weights_.numpy(), self.whitened_loc.numpy(), covariance
+                best, ahead, kept, nth, mixture = scores[-1], scores, values, 0, self._mixture()
+        if dear and not ahead and kept is not None:
+            # Measured with glibc: where the first step runs inside Keras's loop, each large array of every later step
+            # comes from the system anew, and a step takes twice as long.
+            self._set_values(kept)
+            climb(1)
+        self.steps.assign(counters[0])
+        self.largest_batch.assign(counters[1])
         if kept is None:
             raise ValueError(message)
-        for variable, value in zip(self._state, kept, strict=True):
-            variable.assign(value)
+        self._set_values(kept)
         self.adapted.assign(1)
 
     def start_from(self, labels, x, variances=None):
@@ -554,7 +628,8 @@ class StepwiseEM(tf_keras.Model):
         if self.diagonal:
             second = r.T @ z**2 + (0 if variances is None else r.T @ variances / self.whitener.numpy() ** 2)
         else:
-            second = np.stack([z.T @ (r[:, j : j + 1] * z) for j in range(k)])
+            clusters = [np.flatnonzero(labels == j) for j in range(k)]
+            second = np.stack([z[rows].T @ (weights[rows, np.newaxis] * z[rows]) for rows in clusters])
             if variances is not None:
                 unit = np.linalg.inv(self.whitener.numpy())
                 second += np.einsum("ij,kj,lj->kil", unit, r.T @ variances, unit)
@@ -594,14 +669,18 @@ class StepwiseEM(tf_keras.Model):
             [self.noise] if self.rank else []
         )
 
-    @tf.function(autograph=False, reduce_retracing=True)
-    def _trial(self, rows, variances, weights):
-        """One iteration of EM on all of some rows; their mean log density before it."""
-        log_prob, weights, moments = self._expected(rows, variances, weights)
-        total = tf.reduce_sum(weights)
-        squares = tf.reduce_sum(tf.square(weights))
-        self._move(Moments(*(part / total for part in moments)), tf.constant(1.0, tf.float64), squares / total**2)
-        return tf.reduce_sum(log_prob * weights) / total
+    def _mixture(self):
+        """Weights [K], loc [K, D], covariance [K, D, D] or variances [K, D] of whitened rows."""
+        scale = self.whitened_scale.numpy()
+        covariance = scale**2 if self.diagonal else scale @ np.swapaxes(scale, 1, 2)
+        return self.weights_.numpy(), self.whitened_loc.numpy(), covariance
+
+    def _values(self):
+        return [variable.numpy() for variable in self._state]
+
+    def _set_values(self, values):
+        for variable, value in zip(self._state, values, strict=True):
+            variable.assign(value)
 
     def _set_sizes(self, n):
         """K sizes about the middle."""
@@ -687,21 +766,19 @@ class StepwiseEM(tf_keras.Model):
         parts = -(-n // batch_size)
         if n // parts < k:
             parts = n // k
-        tensors = tuple(None if part is None else tf.constant(part) for part in (rows, variances, weights))
-
-        def order():
-            rng = np.random.default_rng([self.seed, int(self.steps.numpy()) // parts])
-            yield from np.array_split(rng.permutation(n), parts)
-
-        def pick(chosen):
-            x, v, w = (None if part is None else tf.gather(part, chosen) for part in tensors)
-            x = x if v is None else (x, v)
-            return (x,) if w is None else (x, x, w)
-
+        given = rows if variances is None else (rows, variances)
+        given = (given,) if weights is None else (given, rows, weights)
         if parts == 1:
-            return tf.data.Dataset.from_tensors(pick(tf.range(n))).repeat(STEPS_AN_EPOCH)
-        chosen = tf.data.Dataset.from_generator(order, output_signature=tf.TensorSpec([None], tf.int64))
-        return chosen.map(pick).prefetch(2).apply(tf.data.experimental.assert_cardinality(parts))
+            return tf.data.Dataset.from_tensors(given).repeat(STEPS_AN_EPOCH)
+
+        def shuffled():
+            rng = np.random.default_rng([self.seed, int(self.steps.numpy()) // parts])
+            for chosen in np.array_split(rng.permutation(n), parts):
+                yield tf.nest.map_structure(lambda part, chosen=chosen: part[chosen], given)
+
+        specs = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), given)
+        dataset = tf.data.Dataset.from_generator(shuffled, output_signature=specs)
+        return dataset.prefetch(2).apply(tf.data.experimental.assert_cardinality(parts))
 
     def _check_arrays(self, x, variances, weights):
         """Arrays of the right shape, finite, float32 or float64, enough rows."""
@@ -837,6 +914,11 @@ def _in_batches(x, sample_weight, batch_size):
     x = tuple(map(np.asarray, x)) if isinstance(x, tuple) else np.asarray(x)
     parts = (x,) if sample_weight is None else (x, np.zeros(len(sample_weight)), np.asarray(sample_weight))
     return tf.data.Dataset.from_tensor_slices(parts).batch(batch_size or 5000)
+
+
+def _sure(condition, message):
+    """The operation behind `tf.debugging.Assert`, which would trace two branches around it."""
+    return tf.raw_ops.Assert(condition=condition, data=[tf.convert_to_tensor(part) for part in message])
 
 
 def _unpack(data):

@@ -53,9 +53,10 @@ def flat_directions(rows, rng, weights, searches=12, steps=30):
     w = white[rng.choice(len(white), min(searches, len(white)), replace=False)].T
     for _ in range(steps):
         w = w / np.maximum(np.linalg.norm(w, axis=0), 1e-12)
-        w = 3 * w - white.T @ (weights[:, np.newaxis] * (white @ w) ** 3)
+        y = white @ w
+        w = 3 * w - white.T @ (weights[:, np.newaxis] * y * y * y)
     y = white @ (w / np.maximum(np.linalg.norm(w, axis=0), 1e-12))
-    kurtosis = weights @ y**4 - 3
+    kurtosis = weights @ np.square(y * y) - 3
     return y[:, kurtosis <= max(0.5 * kurtosis.min(), kurtosis.min())]
 
 
@@ -66,6 +67,23 @@ def within(rows, mixture):
     if shared.ndim == 1:
         return rows / np.sqrt(shared)
     return solve_triangular(np.linalg.cholesky(shared), rows.T, lower=True).T
+
+
+def log_joint(rows, mixture):
+    """Log weight plus log density of rows [N, D] for each component, but for a constant: [N, K].
+
+    `mixture` is as in `moved`.
+    """
+    columns = []
+    for weight, loc, covariance in zip(*mixture, strict=True):
+        apart = rows - loc
+        if covariance.ndim == 1:
+            z, log_det = apart / np.sqrt(covariance), 0.5 * np.log(covariance).sum()
+        else:
+            factor = np.linalg.cholesky(covariance)
+            z, log_det = solve_triangular(factor, apart.T, lower=True).T, np.log(np.diag(factor)).sum()
+        columns.append(np.log(np.maximum(weight, 1e-300)) - 0.5 * np.sum(z * z, axis=1) - log_det)
+    return np.stack(columns, axis=1)
 
 
 def moved(rows, mixture, rng, nth=0):
@@ -81,19 +99,9 @@ def moved(rows, mixture, rng, nth=0):
       rng: `np.random.Generator`.
       nth: 0 for the most promising pair of moves.
     """
-    weights, loc, covariance = mixture
-    k, d = loc.shape
-    diagonal = covariance.ndim == 2
-    log_joint = np.empty([len(rows), k])
-    for j in range(k):
-        apart = rows - loc[j]
-        if diagonal:
-            z, log_det = apart / np.sqrt(covariance[j]), 0.5 * np.log(covariance[j]).sum()
-        else:
-            factor = np.linalg.cholesky(covariance[j])
-            z, log_det = solve_triangular(factor, apart.T, lower=True).T, np.log(np.diag(factor)).sum()
-        log_joint[:, j] = np.log(np.maximum(weights[j], 1e-300)) - 0.5 * np.sum(z * z, axis=1) - log_det
-    labels = log_joint.argmax(axis=1)
+    k, d = mixture[1].shape
+    diagonal = mixture[2].ndim == 2
+    labels = log_joint(rows, mixture).argmax(axis=1)
 
     def fitted(n, first, second):
         """What n rows with these sums add to the likelihood at most; each cluster borrows one row of variance 1."""
