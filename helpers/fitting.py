@@ -198,8 +198,8 @@ class StepwiseEM(tf_keras.Model):
         model(rows).log_prob(rows)  # model(x): tfd.MixtureSameFamily; model.params: the flat vector of the layout
 
     Stepwise EM keeps a moving average of the sufficient statistics, s <- (1 - gamma) s + gamma s_batch, and follows
-    each of its steps by an M-step; gamma = (t + 2)^-alpha at step t. gamma = 1 on all the data is EM, and that is what
-    data of at most 20,000 rows get. All is done in whitened coordinates, in which the data have mean 0 and covariance
+    each of its steps by an M-step; gamma = (t + 2)^-alpha at step t. gamma = 1 on all the data is EM; by such steps
+    the starts are judged. All is done in whitened coordinates, in which the data have mean 0 and covariance
     I: the fit to A x + b is the fit to x, seen through that map ("diag" and `rank`: for a diagonal A).
 
     `fit` takes arrays or a `tf.data.Dataset`, and what `tf_keras.Model.fit` takes: callbacks, validation data, ... The
