@@ -389,3 +389,16 @@ def test_em_starts_from_given_clusters(covariance):
         np.testing.assert_allclose(parts.covariance()[k], expected, rtol=1e-9)
     with pytest.raises(ValueError, match=r"labels: expected \[200\] whole numbers, each of 0 to 1"):
         em.start_from(labels + 1, mean, var)
+
+
+def test_a_weight_of_the_kl_reaches_the_networks(monkeypatch):
+    """They begin alike, with the networks of the first weight; 128 times the KL leaves hardly any of it."""
+    monkeypatch.setattr(
+        sys, "argv", ["vae_prior.py", "--dose", "--epochs", "10", "--most-steps", "128", "--test", "50"]
+    )
+    monkeypatch.setattr(vae_prior, "KL_WEIGHTS", (1, 128))
+    for pool in ("intra", "inter"):  # which cannot be changed any more in this process
+        monkeypatch.setattr(tf.config.threading, f"set_{pool}_op_parallelism_threads", lambda n: None)
+    monkeypatch.setattr("threadpoolctl.threadpool_limits", lambda n: None)
+    found = vae_prior.Lab(vae_prior.parse()[1]).dose(0)
+    assert found["128"][1] < 0.2 * found["1"][1]

@@ -282,7 +282,7 @@ class Lab:
         start, found = None, {}
         for weight in KL_WEIGHTS:
             name = f"{weight:g}"
-            self.fresh(name, start, kl_weight=weight)
+            self.fresh(name, kl_weight=weight)
             start = start or self.nb["networks"](*self.models[name][1:3])
             _, encoder, decoder, _ = self.models[name]
             for variable, value in zip(
