@@ -61,6 +61,7 @@ from hygiene import (  # noqa: E402
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 VOLATILE = "ExecuteTime", "collapsed", "execution", "scrolled", "trusted"
 THUMBNAIL_WIDTHS = range(960, 300, -40)  # pixels; the first that fits is taken
+COLOURS = 256, 128, 64, 32  # likewise
 TOLERANCE = 1e-3  # of a picture's pixels may differ by more than 16 of 255
 FAILURES = (
     ValueError,
@@ -268,10 +269,12 @@ def finished_figure(notebook):
 def thumbnail(png):
     """A figure made small: a PNG with a palette, as text like `png`."""
     figure = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
-    for width, colours in itertools.product(THUMBNAIL_WIDTHS, (64, 32)):
+    # Median cut, the usual method, makes one colour of two thin lines'.
+    coverage = Image.Quantize.MAXCOVERAGE
+    for width, colours in itertools.product(THUMBNAIL_WIDTHS, COLOURS):
         small, file = figure.copy(), io.BytesIO()
         small.thumbnail((width, width))
-        palette = small.quantize(colours, dither=Image.Dither.NONE)
+        palette = small.quantize(colours, coverage, dither=Image.Dither.NONE)
         palette.save(file, format="png", optimize=True)
         if file.tell() <= MAX_THUMBNAIL_BYTES:
             return base64.b64encode(file.getvalue()).decode()
