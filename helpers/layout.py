@@ -207,16 +207,6 @@ class MixtureLayout:
           ValueError: for data of another shape, with NaN or infinity, with fewer different rows than components, or in
             a unit so large that a standard deviation comes out below the 1e-5 of "tril" and "diag".
         """
-        means, covariance = self.far_apart(data, seed)
-        scale = {
-            "full": lambda: covariance,
-            "tril": lambda: np.linalg.cholesky(covariance),
-            "diag": lambda: np.sqrt(np.diag(covariance)),
-        }[self.covariance]()
-        return self._start(means, np.broadcast_to(scale, (self.num_components, *scale.shape)), dtype)
-
-    def far_apart(self, data, seed=0):
-        """Means [K, D] and the one covariance [D, D] of `initial_params`, float64; arguments and errors as there."""
         k = self.num_components
         rng = arguments.generator(seed)
         rows = self._start_rows(data, k, f"for {k} components", rng)
@@ -234,7 +224,13 @@ class MixtureLayout:
             nearest[to_new < distance] = j
             distance = np.minimum(distance, to_new)
         residual = rows - np.stack(means)[nearest]
-        return np.stack(means), residual.T @ residual / len(rows) + np.diag(0.01 * spread**2)
+        covariance = residual.T @ residual / len(rows) + np.diag(0.01 * spread**2)
+        scale = {
+            "full": lambda: covariance,
+            "tril": lambda: np.linalg.cholesky(covariance),
+            "diag": lambda: np.sqrt(np.diag(covariance)),
+        }[self.covariance]()
+        return self._start(np.stack(means), np.broadcast_to(scale, (k, *scale.shape)), dtype)
 
     def scale_family_params(self, data, seed=0, low=0.03, high=3.0, dtype=tf.float32):
         """A start for high dimensions: the covariance of all the data at K sizes, `low` to `high` times its width.
