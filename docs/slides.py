@@ -152,7 +152,9 @@ def _words(cells, below):
     else:
         cut = PREDICT.search(paragraphs[asked]).start()
         words = re.sub(r"\$\$.*?\$\$", "", paragraphs[asked][:cut], flags=re.S)
-        listed = itertools.takewhile(lambda part: re.match(r"\d\. |- ", part), paragraphs[asked + 1 :])
+        own = next(text for text in texts if paragraphs[asked] in text).partition(paragraphs[asked])[2]
+        after = re.split(r"\n\s*\n", own)[1:]  # not the next cell's list: it answers
+        listed = itertools.takewhile(lambda part: re.match(r"\d\. |- ", part), after)
         question = "\n\n".join([paragraphs[asked][cut:], *listed])
     learnt = [part for part in paragraphs if part.startswith("**We learned**")]
     said = markdown("\n\n".join([words, *learnt[:1]]))
