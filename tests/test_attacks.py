@@ -40,6 +40,7 @@ sys.path.insert(0, str(COURSE))
 import grade  # noqa: E402  the teacher's script
 import locked  # noqa: E402
 import wire  # noqa: E402
+from nbconvert.filters import markdown2html_mistune as shown  # noqa: E402
 
 WHY = locked.can_lock()
 needs_lock = pytest.mark.skipif(bool(WHY), reason=f"attacks are run where they can be locked in, and {WHY}")
@@ -318,6 +319,22 @@ def test_without_care_what_is_put_out_acts(course, monkeypatch, tmp_path):
     monkeypatch.setattr(grade, "plain", str)
     bare = grade.read_submission(tmp_path / "eve.ipynb", read("release", course))[1][0]
     assert "\x1b" not in remark and "\x1b" in bare
+    text = "[a](javascript:alert(1)) ![b](http://x.org/b.png) [c][1]\n\n[1]: javascript:alert(2)\n\n"
+    text += "$\\href{javascript:x}{y}$"
+    assert shown(text).count('="javascript:') == 2 and '<img src="http' in shown(text)
+    made = shown(locked.inert(text + "\n\n<b onclick='x'>d</b> $a<b$\n\n```mermaid\ngraph TD\n```"))
+    assert not re.search(r'="javascript:|<img|\\href|<b onclick|mermaid', made) and "graph TD" in made
+    assert locked.inert("$x_{1}\\in[0, 1]$, see [the course] (p. 3)") == "$x_{1}\\in[0, 1]$, see [the course] (p. 3)"
+    for fetches in (
+        "<img src=x>",
+        "<div onclick='x'>",
+        "<script>",
+        "<style>@import 'x'",
+        "<p style='background:url(x)'>",
+    ):
+        assert locked._acts("text/html", fetches), fetches
+    for seen in ("<table><thead><tr><th>a</th></tr></thead></table>", "<div><style scoped>.d {}</style></div>"):
+        assert not locked._acts("text/html", seen), seen
     grade.write_csv(tmp_path / "x.csv", [{"answer": "=1+1"}], ["answer"])
     assert (tmp_path / "x.csv").read_text(encoding="utf-8").split() == ["answer", "=1+1"]
     assert "\n =1+1" in (tmp_path / "x.csv").read_text(encoding="utf-8")

@@ -30,6 +30,7 @@ COURSE = Path(__file__).resolve().parent
 NAME = re.compile(r"[\w-][\w.@-]*")  # of a student: it becomes the name of a folder
 COLUMNS = ("student", "assignment", "step", "points", "of")
 UNPROTECTED = "unprotected"  # a sixth column of marks.csv, where a submission was run without a lock
+CELLS = 1000  # of a submission: nbgrader looks at each many times
 LARGEST = 20_000_000  # bytes of a submission
 LONGEST = 30_000  # characters of an answer in written.csv: a spreadsheet's cell has no room for more
 FORMULA = re.compile(r"[=+@\t\r]|-[^\s-]")  # how a text begins that a spreadsheet would run; no list, and no rule
@@ -102,6 +103,8 @@ def read_submission(file, release):
         raise ValueError("not a notebook: the file is no JSON") from None
     if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
         raise ValueError("not a notebook: it has no list of cells")
+    if len(content["cells"]) > CELLS:
+        raise ValueError(f"it has more than {CELLS} cells")
     try:
         content.setdefault("metadata", {})
         notebook = nbformat.reads(json.dumps(content), as_version=4)

@@ -12,6 +12,7 @@ import queue
 import re
 import secrets
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ SPACE = 8 * 2**30  # bytes of addresses of one process: TensorFlow reserves many
 DISK = 200e6  # bytes in the scratch folder; as many again in /tmp
 PROCESSES = 16
 UNSEEN = 12e6  # bytes that a process may take beside what its Python objects take
+LISTS = 3_000_000  # brackets in a message
 PRINTED = 10e6  # bytes that one cell may print or show
 NEEDED = "bubblewrap (on Debian and Ubuntu: apt install bubblewrap), or mark in a container: see Dockerfile"
 
@@ -57,6 +59,16 @@ def plain(text, most=200):
     """A text of a student's, fit for the terminal: one line, no control characters, no longer than `most`."""
     text = "".join(letter if letter.isprintable() else " " for letter in str(text))
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def inert(text):
+    """Markdown of a student's, fit for a page: no script, no link, no picture from elsewhere."""
+    text = re.sub(r"\](?=[(:[])", "] ", text)  # links and pictures, and where they are defined
+    text = re.sub(r"\\(?=(href|url|unicode|require|style|class|cssId)\b)", r"\\ ", text)  # in formulas
+    text = re.sub(r"^(\s*[>*+\-\s]*(```|~~~)+)\s*\W?mermaid", r"\1text", text, flags=re.M | re.I)  # drawn by a script
+    if re.search(r"<[A-Za-z/!?]", text):
+        text = SanitizeHTML(tags=["sub", "sup", "br"], attributes={}).sanitize_html_tags(text)
+    return text
 
 
 # ---- Locked in
@@ -111,6 +123,10 @@ def lock(scratch, secret=(), hidden=()):
             words += ["--tmpfs", str(folder)]
     for file in _hidden(hidden):
         words += ["--ro-bind", "/dev/null", str(file)]  # no module: Python imports plain files only
+    for compiled in {file.parent / "__pycache__" for file in _hidden(hidden)}:  # other processes may still write there
+        with contextlib.suppress(OSError):
+            compiled.mkdir(exist_ok=True)
+        words += ["--tmpfs", str(compiled)] if compiled.is_dir() else []
     words += ["--bind", scratch, scratch, "--chdir", scratch]
     fonts = Path(os.environ.get("MPLCONFIGDIR") or Path.home() / ".cache" / "matplotlib")
     if fonts.is_dir():  # Matplotlib's list of fonts, which takes seconds to make
@@ -121,12 +137,10 @@ def lock(scratch, secret=(), hidden=()):
 
 
 def _hidden(modules):
-    """The files of modules of the course, compiled ones too."""
+    """The files of modules of the course."""
     import helpers
 
-    for module in modules:
-        file = Path(helpers.__file__).parents[1] / module
-        yield from [file, *(file.parent / "__pycache__").glob(f"{file.stem}.*.pyc")] if file.exists() else []
+    return [file for module in modules if (file := Path(helpers.__file__).parents[1] / module).exists()]
 
 
 def _variables(scratch):
@@ -218,14 +232,23 @@ class Kernel:
         self.client = BlockingKernelClient()
         self.client.load_connection_file(connection)
         self.client.context.setsockopt(zmq.MAXMSGSIZE, 100_000_000)
-        self.client.context.setsockopt(zmq.RCVHWM, 100)
-        self.client.start_channels(stdin=False, hb=False)
+        self.client.context.setsockopt(zmq.RCVHWM, 10)
+        self.doors = tempfile.mkdtemp(prefix="doors")  # the kernel's sockets, under names that a student cannot replace
+        if unix:
+            self.client.ip = f"{self.doors}/k"
         self.watcher = threading.Thread(target=self._watch, daemon=True)
         self.watcher.start()
 
     def ready(self, seconds=90):
         """Wait until it answers; then tell it what the judge will ask for."""
         end = time.monotonic() + seconds
+        for door in [f"k-{i}" for i in range(1, 6)] if os.name != "nt" else []:
+            while self.process.poll() is None and time.monotonic() < end:
+                with contextlib.suppress(OSError):
+                    os.link(f"{self.scratch}/{door}", f"{self.doors}/{door}", follow_symlinks=False)
+                    break
+                time.sleep(0.05)
+        self.client.start_channels(stdin=False, hb=False)
         while True:
             try:
                 self.client.wait_for_ready(timeout=1)
@@ -261,6 +284,7 @@ class Kernel:
             # A submission can leave folders behind that are too deep for rmtree, or closed.
             subprocess.run([*words, self.scratch], stderr=subprocess.DEVNULL)
         shutil.rmtree(self.scratch, ignore_errors=True)
+        shutil.rmtree(self.doors, ignore_errors=True)
 
     def _watch(self):
         """Stops it where it takes more memory, processes or disk than it may. Only Linux tells."""
@@ -271,7 +295,7 @@ class Kernel:
                 self.stop(f"it took more than {MEMORY / 1e9:.0f} GB of memory")
             if len(mine) > PROCESSES:
                 self.stop(f"it started more than {PROCESSES} processes")
-            if rounds % 5 == 0 and _disk(self.scratch) > DISK:
+            if rounds % 5 == 0 and _disk(self.scratch) + _nameless(mine) > DISK:
                 self.stop(f"it wrote more than {DISK / 1e6:.0f} MB")
             rounds += 1
             time.sleep(0.2)
@@ -285,8 +309,8 @@ class Kernel:
 
     def told(self):
         """What was noticed inside, since this was asked last."""
-        with contextlib.suppress(BlockingIOError):
-            return [plain(line) for line in os.read(self.ear, 20_000).decode("utf-8", "replace").splitlines() if line]
+        with contextlib.suppress(BlockingIOError):  # a pipe holds no more
+            return [plain(line) for line in os.read(self.ear, 70_000).decode("utf-8", "replace").splitlines() if line]
         return []
 
     def peak(self, reset=False):
@@ -349,7 +373,9 @@ class Kernel:
                     answer = str(content["data"][MIME])
                 elif output := _output(kind, content):
                     outputs.append(output)
-                    self.shown |= {plain(mime, 40) for mime in content.get("data", {})} - {"text/plain", "image/png"}
+                    self.shown |= {
+                        plain(mime, 40) for mime, text in content.get("data", {}).items() if _acts(mime, text)
+                    }
             except (Gone, KeyboardInterrupt):
                 raise
             except Exception as broken:  # whatever a forged message can raise
@@ -359,11 +385,23 @@ class Kernel:
 
     def _message(self, idle):
         """The next message, or None. Before it is idle most come on the channel of outputs, then the reply."""
-        channels = [self.client.iopub_channel, self.client.shell_channel]
+        channels, session = [self.client.iopub_channel, self.client.shell_channel], self.client.session
         for channel, seconds in zip(reversed(channels) if idle else channels, (0.05, 0.001), strict=True):
-            with contextlib.suppress(queue.Empty):
-                return channel.get_msg(timeout=seconds)
+            if not channel.socket.poll(1000 * seconds):
+                continue
+            parts = channel.socket.recv_multipart()
+            if sum(part.count(b"[") + part.count(b"{") for part in parts) > LISTS:
+                raise ValueError("more lists than an answer has")  # each takes 20 times its text in memory
+            return session.deserialize(session.feed_identities(parts)[1])
         return None
+
+
+def _acts(mime, text):
+    """Whether what is shown is more than text, a table or a picture: a page might run it, or fetch something for it."""
+    if mime == "text/html":
+        usual = r"/|!--|(?:table|thead|tbody|tr|t[dh]|div|p|span|b|i|br|pre|style)\b"
+        return bool(re.search(rf"<(?!{usual})\S|\bon\w+\s*=|url\(|@import", str(text), re.I))
+    return mime not in ("text/plain", "text/markdown", "text/latex", "image/png")
 
 
 def _output(kind, content):
@@ -407,6 +445,19 @@ def _disk(folder):
                     if entry.is_dir(follow_symlinks=False):
                         new.append(entry.path)
     return total
+
+
+def _nameless(processes):
+    """Bytes in files that processes hold open and that stand in no folder any more: of memory (memfd) or deleted."""
+    files = {}
+    for process in processes:
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(f"/proc/{process}/fd"):
+                with contextlib.suppress(OSError):
+                    told = os.stat(entry.path)
+                    if stat.S_ISREG(told.st_mode) and told.st_nlink == 0:
+                        files[told.st_dev, told.st_ino] = told.st_blocks * 512
+    return sum(files.values())
 
 
 # ---- The judge
@@ -497,6 +548,7 @@ class ExecuteToTheEnd(NbGraderPreprocessor):
 
     def preprocess(self, nb, resources):
         self.nb, self.left_out, self.student_ran, self.blind, self.switched_off = nb, set(), False, False, False
+        self.printed, self.silent, self.judging = 0, False, self.IN_ALL * self.timeout
         self.remarks, self.left, self.kernel, self.judge = [], self.IN_ALL * self.timeout, None, Judge()
         REPORTS[resources["nbgrader"]["student"]] = self.remarks
         try:
@@ -516,8 +568,9 @@ class ExecuteToTheEnd(NbGraderPreprocessor):
 
     def preprocess_cell(self, cell, resources, index):
         if cell.cell_type != "code":
-            if re.search(r"<[A-Za-z/!?]", cell.source):  # a page may show it: no script, no picture from elsewhere
-                cell.source = SanitizeHTML(tags=["sub", "sup", "br"], attributes={}).sanitize_html_tags(cell.source)
+            cell.pop("attachments", None)
+            if not self._info(cell).get("locked"):
+                cell.source = inert(cell.source)
             return cell, resources
         self.where = plain(self._info(cell).get("grade_id") or f"cell {index + 1}", 60)
         cell.outputs, cell.execution_count = [], None
@@ -536,7 +589,12 @@ class ExecuteToTheEnd(NbGraderPreprocessor):
         try:
             cell.outputs, error, _ = self._run(cell.source, seconds, free=ours and not self.student_ran)
             lost = error[0] if error and error[0] == "CellTimeoutError" else None
-            if error and not lost and not ours:
+            before, self.printed = self.printed, self.printed + len(json.dumps(cell.outputs))
+            if self.printed > 3 * PRINTED:
+                cell.outputs = []
+                if before <= 3 * PRINTED:
+                    self._remark(f"what its cells put out is left out from here: more than {3 * PRINTED / 1e6:.0f} MB")
+            if error and not lost and not ours and sum(": ended in " in one for one in self.remarks) < 10:
                 self._remark(f"ended in {plain(error[0], 40)}: {plain(error[1], 100)}")
             if lost or (error and not any(output.output_type == "error" for output in cell.outputs)):
                 cell.outputs.append(_error(*error))
@@ -591,9 +649,10 @@ class ExecuteToTheEnd(NbGraderPreprocessor):
             self._start()
             for i, cell in enumerate(self.nb.cells[:index]):
                 if cell.cell_type == "code" and i not in self.left_out and not self._info(cell).get("grade"):
-                    self._run(cell.source, self._get_timeout(cell), free=True)
-                    if time.monotonic() - begin > self.left:
+                    left = self.left - (time.monotonic() - begin)
+                    if left <= 0:
                         break
+                    self._run(cell.source, min(self._get_timeout(cell), left), free=True)
         except (Gone, Stuck) as raised:
             self._remark(f"{raised}, when the cells above were run again")
         self.left -= time.monotonic() - begin
@@ -626,7 +685,14 @@ class ExecuteToTheEnd(NbGraderPreprocessor):
             if error != ("AssertionError", word) and not self.switched_off:
                 self.switched_off = True  # once told is enough
                 self._remark("the checks were switched off in this cell: a claim that is false did not fail")
-            _, error, _ = self._run(f"{INSIDE}.look()", 10, hidden=True)
+            _, error, _ = self._run(f"{INSIDE}.look(word={word!r})", 10, hidden=True)
+            heard = self.kernel.told()
+            if word not in heard and os.name != "nt" and not self.silent:
+                self.silent = True
+                self._remark("the kernel no longer tells what it notices")
+            for text in heard:
+                if text != word:
+                    self._remark(text)
             if error:
                 self._remark(f"the kernel can no longer be looked at: {plain(error[0])}")
         except (Gone, Stuck) as raised:
@@ -672,13 +738,20 @@ class ExecuteToTheEnd(NbGraderPreprocessor):
                 reply = {"error": ["RuntimeError", f"{name} gave an answer in no known form: {type(raised).__name__}"]}
             return reply
 
+        begin, left = time.monotonic(), self.left
         try:
+            if self.judging <= 0:
+                raise Gone(
+                    f"all checks of a submission may take {self.IN_ALL * self.timeout} seconds, and they are used up"
+                )
             self.judge.begin(cell.source, self.where, self.functions)
-            error, text = self.judge.finish(self.timeout + 30, call)
+            error, text = self.judge.finish(min(self.timeout + 30, self.judging + max(self.left, 0)), call)
         except Gone as raised:
             self._remark(str(raised))
             error, text = ("MemoryError", str(raised), str(raised)), ""
-            self._new_judge(index)
+            if self.judging > 0:
+                self._new_judge(index)
+        self.judging -= time.monotonic() - begin - (left - self.left)  # the checks' own time, on what came back
         self._hear()
         cell.outputs = _joined([*printed, *([nbformat.v4.new_output("stream", text=text)] if text else [])])
         if self.why:

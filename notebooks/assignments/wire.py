@@ -361,6 +361,20 @@ def judge():
         say(message)
         return json.loads(lines.readline())
 
+    import numpy
+
+    def of_something(usual):
+        """An empty array broadcasts against nearly all, and all of nothing is true: it agrees with nothing here."""
+
+        @functools.wraps(usual)
+        def compare(a, b, *args, **kwargs):
+            if (numpy.size(a) == 0) != (numpy.size(b) == 0):
+                raise AssertionError(f"arrays of shapes {numpy.shape(a)} and {numpy.shape(b)} cannot be compared")
+            return usual(a, b, *args, **kwargs)
+
+        return compare
+
+    numpy.allclose, numpy.isclose = of_something(numpy.allclose), of_something(numpy.isclose)
     Model.ask = staticmethod(ask)
     for line in lines:
         order, error, printed = json.loads(line), None, io.StringIO()
@@ -508,9 +522,8 @@ class Look:
         if not isinstance(path, int):
             path = os.path.abspath(os.fsdecode(path))
             top = "/".join(path.split("/")[:3])  # in /tmp, which is its own, it may use what is there
-            if not path.startswith(self.usual) and not (
-                path.startswith("/tmp/") and (path == top or os.path.isdir(top))
-            ):
+            own = path == "/tmp" or path.startswith("/tmp/") and (path == top or os.path.isdir(top))
+            if not path.startswith(self.usual) and not own and "/__autograph_generated_file" not in path:
                 self.tell(f"tried to reach {path}")
 
     def asks(self, usual):
@@ -537,6 +550,12 @@ class Look:
             frame = frame.f_back
         return bool(frame) and ("/ipykernel_" in frame.f_code.co_filename or frame.f_code.co_filename == "<string>")
 
+    @staticmethod
+    def of_library(call):
+        """Whether code belongs to what is installed: Matplotlib draws at the end of a cell, autoreload looks before."""
+        code = getattr(getattr(call, "__func__", call), "__code__", None)
+        return "site-packages" in getattr(code, "co_filename", "")
+
     def snapshot(self):
         """{name: identity} of what checks and kernel rely on."""
         from IPython import get_ipython
@@ -558,7 +577,9 @@ class Look:
                 *shell.input_transformers_post,
             ],
             "AST transformers": shell.ast_transformers,
-            "events": [call for calls in shell.events.callbacks.values() for call in calls],
+            "events": [
+                call for calls in shell.events.callbacks.values() for call in calls if not self.of_library(call)
+            ],
             "exception handlers": [*shell.custom_exceptions, getattr(shell.CustomTB, "__func__", shell.CustomTB)],
             "import machinery": [*sys.meta_path, *sys.path_hooks],
             "hooks": [sys.excepthook, sys.displayhook, sys.gettrace(), sys.getprofile(), threading.excepthook],
@@ -567,7 +588,7 @@ class Look:
         found |= {key: tuple(id(getattr(item, "__func__", item)) for item in items) for key, items in lists.items()}
         return found
 
-    def look(self, compare=True):
+    def look(self, compare=True, word=""):
         """Tells what has changed since the last look."""
         now = self.snapshot()
         if compare and self.state is not None:
@@ -576,6 +597,9 @@ class Look:
             for key in sorted([*changed, *gone])[:5]:
                 self.tell(f"changed {key}")
         self.state = now
+        if word:
+            with contextlib.suppress(OSError):
+                os.write(self.told, f"{word}\n".encode())
 
 
 if __name__ == "__main__":
