@@ -32,6 +32,11 @@ def finite_array(name, value):
     return array
 
 
+def varies(x):
+    """Whether the columns of an array [N, D] vary by more than its digits can hold: bool [D]. NaN is left out."""
+    return np.nanstd(x, axis=0) > 1e-12 * np.nanmax(np.abs(x), axis=0)
+
+
 def cholesky(name, matrices):
     """The lower factors of symmetric positive definite matrices [..., D, D]."""
     size = np.abs(matrices).max(axis=(-2, -1), keepdims=True)

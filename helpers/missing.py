@@ -13,7 +13,7 @@ from scipy.special import log_softmax, logsumexp
 
 from helpers import arguments
 from helpers.conditional import _parts
-from helpers.fitting import Moments
+from helpers.fitting import Moments, m_step
 from helpers.layout import MixtureLayout
 
 tfd = tfp.distributions
@@ -74,23 +74,23 @@ def fit_missing(layout, x, iterations=500, tol=1e-6, prior_rows=1.0, starts=4, s
     seen = ~np.isnan(x)
     if not seen.any(axis=0).all():
         raise ValueError(f"x: expected something seen in every column, got none in column {seen.any(axis=0).argmin()}")
+    if not np.all(vary := arguments.varies(x)):
+        raise ValueError(f"x: expected columns that vary, got the constant column {vary.argmin()}")
     mean, std = np.nanmean(x, axis=0), np.nanstd(x, axis=0)
-    if np.any(std <= 1e-12 * np.abs(mean)):
-        raise ValueError(
-            f"x: expected columns that vary, got the constant column {(std <= 1e-12 * np.abs(mean)).argmax()}"
-        )
     z = (x - mean) / std
     patterns = _patterns(seen)
     diagonal = layout.covariance == "diag"
 
     def step(parts):
         log_prob, moments = _expected(z, patterns, *parts)
-        weights, loc, covariance = _m_step(moments, prior_rows, diagonal)
         try:
-            np.linalg.cholesky(covariance)
-        except np.linalg.LinAlgError:
+            weights, loc, covariance = _m_step(moments, prior_rows, diagonal)
+            sound = np.isfinite(np.linalg.cholesky(covariance)).all()
+        except (np.linalg.LinAlgError, tf.errors.InvalidArgumentError):
+            sound = False
+        if not sound:
             message = f"a component has lost its rows or a direction; expected more than {prior_rows:g}"
-            raise ValueError(f"prior_rows: {message}") from None
+            raise ValueError(f"prior_rows: {message}")
         return log_prob.mean(), (np.log(np.maximum(weights, 1e-300)), loc, covariance)
 
     best, kept, failure = -np.inf, None, None
@@ -205,20 +205,17 @@ def _expected(x, patterns, logits, loc, covariance):
 
 
 def _m_step(moments, prior_rows, diagonal):
-    """As `helpers.fitting.m_step`, from sums over the rows, in NumPy: the matrices are small and the steps many."""
-    count, first, second = moments
-    k, d = first.shape
-    held = np.maximum(count, 1e-300)
-    loc = first / held[:, np.newaxis]
-    covariance = second / held[:, np.newaxis, np.newaxis] - loc[:, :, np.newaxis] * loc[:, np.newaxis]
+    """`helpers.fitting.m_step` of sums over the rows; covariances as matrices, for "diag" too."""
+    n = moments.count.sum()
+    count, first, second = (part / n for part in moments)
     if diagonal:
-        covariance = covariance * np.eye(d)
-    share = prior_rows / np.maximum(count + prior_rows, 1e-300)
-    of_v = prior_rows / (count.sum() + prior_rows)
-    v = (1 - of_v) * np.tensordot(count / count.sum(), covariance, 1) + of_v * k ** (-2 / d) * np.eye(d)
-    times = (1 - share) * np.einsum("ij,kij->k", np.linalg.pinv(v), covariance) / d + share
-    share, times = share[:, np.newaxis, np.newaxis], times[:, np.newaxis, np.newaxis]
-    return count / count.sum(), loc, (1 - share) * covariance + share * times * v
+        second = np.diagonal(second, axis1=1, axis2=2)
+    given = Moments(*map(tf.constant, (count, first, second))), tf.constant(n), tf.constant(prior_rows, tf.float64)
+    weights, loc, covariance = (part.numpy() for part in _traced_m_step(*given))
+    return weights, loc, covariance[..., np.newaxis] * np.eye(loc.shape[1]) if diagonal else covariance
+
+
+_traced_m_step = tf.function(m_step, autograph=False)
 
 
 def _start(k, d, z, seen, seed, diagonal):

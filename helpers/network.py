@@ -116,9 +116,9 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
         raise ValueError(f"floor: expected a positive number, got {floor!r}")
     rng = arguments.generator(seed)
     x, y = x.astype(np.float64), y.astype(np.float64)
+    if not np.all(vary := arguments.varies(y)):
+        raise ValueError(f"y: expected columns that vary, got the constant column {vary.argmin()}")
     spread, largest = y.std(axis=0), np.abs(y).max(axis=0)
-    if np.any(same := spread <= 1e-12 * largest):
-        raise ValueError(f"y: expected columns that vary, got the constant column {same.argmax()}")
     if np.any(far := spread < 1e-5 * largest):
         j = far.argmax()
         numbers = f"numbers up to {largest[j]:.3g} with a spread of {spread[j]:.3g}"
@@ -181,9 +181,8 @@ def _kept(x):
 
 def _inverse_spread(x):
     """One over each column's standard deviation; 0 for a constant column."""
-    spread = x.std(axis=0)
-    varies = spread > 1e-12 * np.abs(x).max(axis=0)
-    return np.where(varies, 1 / np.where(varies, spread, 1), 0)
+    vary = arguments.varies(x)
+    return np.where(vary, 1 / np.where(vary, x.std(axis=0), 1), 0)
 
 
 def _start(layout, rows, floor, rng, seed):

@@ -256,8 +256,7 @@ def paired(difference):
 
 def standard(train, test, name):
     """Both in units of the standard deviations of `train`, without its constant columns; the log of the units."""
-    mean, spread = train.mean(axis=0), train.std(axis=0)
-    varies = spread > 1e-12 * np.abs(train).max(axis=0)
+    mean, spread, varies = train.mean(axis=0), train.std(axis=0), arguments.varies(train)
     if not varies.any():
         raise ValueError(f"{name}: expected a column that varies, got constant ones")
     if not varies.all():
