@@ -534,7 +534,6 @@ class StepwiseEM(tf_keras.Model):
             part = slice(max(5000, 50 * k))
             rows, weights = rows[part], weights[part]
             variances = None if variances is None else variances[part]
-        z = self._whitened(rows).numpy()
         given = rows, variances, None if sample_weight is None else weights
         given = [None if part is None else tf.constant(part, _floats("x", x).dtype) for part in given]
         # The trials are steps of EM: gamma = 1 on all of these rows.
@@ -542,8 +541,18 @@ class StepwiseEM(tf_keras.Model):
         self.largest_batch.assign(0)
         # For large models a few steps, which must tell; what is learnt from too few rows is not kept.
         trials = int(np.clip(2e9 / (len(rows) * k * d**2), 4, STEPS_AN_EPOCH))
-        dear = trials < STEPS_AN_EPOCH
         keep = len(x) <= ROWS_FOR_START or len(rows) > 20 * k * d
+        try:
+            kept = self._likeliest_start(given, rows, variances, weights, trials, keep)
+        finally:
+            self.steps.assign(counters[0])
+            self.largest_batch.assign(counters[1])
+        self._set_values(kept)
+        self.adapted.assign(1)
+
+    def _likeliest_start(self, given, rows, variances, weights, trials, keep):
+        """The state of the likeliest start after `trials` steps of EM, or before them where they are not to `keep`."""
+        z, k, dear = self._whitened(rows).numpy(), self.layout.num_components, trials < STEPS_AN_EPOCH
         begin, best, kept, ahead, mixture, nth = -np.inf, -np.inf, None, [], None, 0
         rng = np.random.default_rng([self.seed, 1])
 
@@ -593,12 +602,9 @@ class StepwiseEM(tf_keras.Model):
             # comes from the system anew, and a step takes twice as long.
             self._set_values(kept)
             climb(1)
-        self.steps.assign(counters[0])
-        self.largest_batch.assign(counters[1])
         if kept is None:
             raise ValueError(message)
-        self._set_values(kept)
-        self.adapted.assign(1)
+        return kept
 
     def start_from(self, labels, x, variances=None):
         """Begin where an M-step on given clusters leads, those of k-means say; `fit` goes on from there.
