@@ -22,8 +22,8 @@ tfd = tfp.distributions
 
 # Whitening and start look at no more rows than this, and data of no more rows than this are one batch: plain EM.
 ROWS_FOR_START = 20_000
-# An E-step holds [rows, K, D] numbers at once, three times: no more than these. Of fewer the products are slower.
-NUMBERS_AT_ONCE = 6_500_000
+# An E-step holds [rows, K, D] numbers at once: no more than these. Larger arrays come from the system anew each time.
+NUMBERS_AT_ONCE = 1_500_000
 # Of data that are one batch, an epoch is as many steps of EM.
 STEPS_AN_EPOCH = 25
 # Starts in their order; the first once, the others in turns.
