@@ -234,7 +234,7 @@ class Kernel:
         self.client.context.setsockopt(zmq.MAXMSGSIZE, 100_000_000)
         self.client.context.setsockopt(zmq.RCVHWM, 10)
         self.doors = tempfile.mkdtemp(prefix="doors")  # the kernel's sockets, under names that a student cannot replace
-        if unix:
+        if protected:
             self.client.ip = f"{self.doors}/k"
         self.watcher = threading.Thread(target=self._watch, daemon=True)
         self.watcher.start()
@@ -242,7 +242,7 @@ class Kernel:
     def ready(self, seconds=90):
         """Wait until it answers; then tell it what the judge will ask for."""
         end = time.monotonic() + seconds
-        for door in [f"k-{i}" for i in range(1, 6)] if os.name != "nt" else []:
+        for door in [f"k-{i}" for i in range(1, 6)] if self.protected else []:
             while self.process.poll() is None and time.monotonic() < end:
                 with contextlib.suppress(OSError):
                     os.link(f"{self.scratch}/{door}", f"{self.doors}/{door}", follow_symlinks=False)
