@@ -664,11 +664,15 @@ class ExecuteToTheEnd(NbGraderPreprocessor):
         if text not in self.remarks and len(self.remarks) < 40:
             self.remarks.append(text)
 
-    def _hear(self):
-        for text in self.kernel.told() if self.kernel else ():
-            self._remark(text)
+    def _hear(self, word=""):
+        """Remarks on what the kernel has told and shown; whether `word`, which is none, was told."""
+        told = self.kernel.told() if self.kernel else []
+        for text in told:
+            if text != word:
+                self._remark(text)
         while self.kernel and self.kernel.shown:
             self._remark(f"showed {self.kernel.shown.pop()}, which is left out")
+        return word in told
 
     def _look(self):
         """After code of a student's: a canary that must fail, and what the kernel noticed."""
@@ -686,13 +690,9 @@ class ExecuteToTheEnd(NbGraderPreprocessor):
                 self.switched_off = True  # once told is enough
                 self._remark("the checks were switched off in this cell: a claim that is false did not fail")
             _, error, _ = self._run(f"{INSIDE}.look(word={word!r})", 10, hidden=True)
-            heard = self.kernel.told()
-            if word not in heard and os.name != "nt" and not self.silent:
+            if not self._hear(word) and os.name != "nt" and not self.silent:
                 self.silent = True
                 self._remark("the kernel no longer tells what it notices")
-            for text in heard:
-                if text != word:
-                    self._remark(text)
             if error:
                 self._remark(f"the kernel can no longer be looked at: {plain(error[0])}")
         except (Gone, Stuck) as raised:
@@ -738,9 +738,9 @@ class ExecuteToTheEnd(NbGraderPreprocessor):
                 reply = {"error": ["RuntimeError", f"{name} gave an answer in no known form: {type(raised).__name__}"]}
             return reply
 
-        begin, left = time.monotonic(), self.left
+        begin, left, used_up = time.monotonic(), self.left, self.judging <= 0
         try:
-            if self.judging <= 0:
+            if used_up:
                 raise Gone(
                     f"all checks of a submission may take {self.IN_ALL * self.timeout} seconds, and they are used up"
                 )
@@ -749,7 +749,7 @@ class ExecuteToTheEnd(NbGraderPreprocessor):
         except Gone as raised:
             self._remark(str(raised))
             error, text = ("MemoryError", str(raised), str(raised)), ""
-            if self.judging > 0:
+            if not used_up:  # cells that only load need a judge, even where it checks nothing more
                 self._new_judge(index)
         self.judging -= time.monotonic() - begin - (left - self.left)  # the checks' own time, on what came back
         self._hear()
