@@ -215,7 +215,8 @@ class StepwiseEM(tf_keras.Model):
       alpha: how fast the steps shrink, above 0.5 and at most 1.
       gamma: a constant step instead, above 0 and at most 1: for rows that change while the model follows them.
       prior_rows: the penalty: as if so many rows more had been seen of each component, see `m_step`. Left out, 1, which
-        keeps small components sound; with a constant gamma, which forgets, D + 2.
+        keeps small components sound; D + 2 with a constant gamma, which forgets, and where `fit` gets an array of fewer
+        rows than the layout has numbers.
       tied: whether all components share one covariance. Not for "full".
       rank: for a covariance diag(noise) + W W^T with W [D, rank]. "tril" only.
       starts: how many starts are tried. The first is K sizes about the middle; then, in turns, k-means along the
@@ -515,7 +516,7 @@ class StepwiseEM(tf_keras.Model):
         """The responsibilities [N, K]; float64 rows keep their digits."""
         return super().predict(_in_batches(x, None, batch_size), **options)
 
-    def adapt(self, x, variances=None, sample_weight=None):
+    def adapt(self, x, variances=None, sample_weight=None, whole=False):
         """Take whitening and start from rows: at most 20,000 of them, chosen at random. `fit` does it where it was not
         done yet.
 
@@ -523,12 +524,14 @@ class StepwiseEM(tf_keras.Model):
           x: array [N, D], more rows than D and than K.
           variances: array [N, D], see `step`.
           sample_weight: array [N].
+          whole: whether there will be no other rows, see `prior_rows`.
 
         Raises:
           ValueError: for another shape, NaN or infinity, too few rows, a column that is constant or, but for "diag", a
             sum of multiples of others.
         """
-        rows, variances, weights = self._whiten(x, variances, sample_weight)
+        scarce = whole and len(x) < self.layout.params_size
+        rows, variances, weights = self._whiten(x, variances, sample_weight, scarce)
         k, d = self.layout.num_components, self.layout.event_size
         if len(x) > ROWS_FOR_START:  # of many rows a part tells a good start from a poor one
             part = slice(max(5000, 50 * k))
@@ -647,7 +650,7 @@ class StepwiseEM(tf_keras.Model):
         moments = Moments(*map(tf.constant, (count, first, second)))
         self._move(moments, tf.constant(1.0, tf.float64), tf.constant(np.sum(weights**2), tf.float64))
 
-    def _whiten(self, x, variances, sample_weight=None):
+    def _whiten(self, x, variances, sample_weight=None, scarce=False):
         """Takes the whitening from rows; those rows, their variances, and their weights, which sum to 1."""
         x, variances, sample_weight = self._check_arrays(x, variances, sample_weight)
         d, n = self.layout.event_size, len(x)
@@ -666,7 +669,7 @@ class StepwiseEM(tf_keras.Model):
             whitener = np.diag(whitener)
         self.centre.assign(centre)
         self.whitener.assign(whitener)
-        usual = 1 if self.gamma is None else d + 2
+        usual = d + 2 if scarce or self.gamma is not None else 1
         self.borrowed.assign(usual if self.prior_rows is None else self.prior_rows)
         return rows, variances, weights
 
@@ -734,7 +737,7 @@ class StepwiseEM(tf_keras.Model):
             rows, variances = x if isinstance(x, (tuple, list)) and len(x) == 2 else (x, None)
             rows, variances, weights = self._check_arrays(rows, variances, sample_weight)
             x = self._batches(rows, variances, weights, batch_size)
-            self._adapt_once(rows, variances, weights)
+            self._adapt_once(rows, variances, weights, whole=True)
         elif batch_size is not None or sample_weight is not None:
             raise ValueError("batch_size, sample_weight: expected None for a dataset, whose batches have their own")
         else:
@@ -756,10 +759,10 @@ class StepwiseEM(tf_keras.Model):
                 raise
             raise ValueError(f"{message} in batch {where.batch} of epoch {where.epoch}, counted from 0") from None
 
-    def _adapt_once(self, rows, variances, weights):
+    def _adapt_once(self, rows, variances, weights, whole=False):
         with self.distribute_strategy.scope():
             if not self.adapted.numpy():
-                self.adapt(rows, variances, weights)
+                self.adapt(rows, variances, weights, whole)
 
     def _batches(self, rows, variances, weights, batch_size):
         """A dataset of parts of nearly equal size, in an order that follows from the seed and the step."""

@@ -81,7 +81,7 @@ def log_joint(rows, mixture):
             z, log_det = apart / np.sqrt(covariance), 0.5 * np.log(covariance).sum()
         else:
             factor = np.linalg.cholesky(covariance)
-            z, log_det = solve_triangular(factor, apart.T, lower=True).T, np.log(np.diag(factor)).sum()
+            z, log_det = apart @ np.linalg.inv(factor).T, np.log(np.diag(factor)).sum()
         columns.append(np.log(np.maximum(weight, 1e-300)) - 0.5 * np.sum(z * z, axis=1) - log_det)
     return np.stack(columns, axis=1)
 
