@@ -26,6 +26,7 @@ import linecache
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -840,8 +841,8 @@ def test_what_cannot_be_marked_is_named_and_nothing_crashes(marked):
             "nobody": "no notebook in the folder",
             "another": "a notebook of ps",
             "lesson": "a notebook of no assignment",
-            "two words": "the name of the file is that of the student: letters, digits",
-            "reference": "a second file of reference: the first one was taken",
+            "two words": "the name of the file or folder is that of the student: letters, digits",
+            "reference": "a second file of reference: reference.ipynb was taken",
         },
     )
     at_the_end = said[said.index("Not marked:") :]
@@ -860,6 +861,27 @@ def test_no_submission_is_touched(marked):
 def test_marked_again_only_where_something_changed(marked, capsys):
     code, said, _ = grade_py(readme_command("grade.py mark", marked["ps"]), marked["folder"], capsys)
     assert code == 1 and said.count("marked before, not changed since") == 5
+
+
+@ONE
+def test_a_marking_that_was_stopped_is_done_again(marked, capsys, monkeypatch):
+    """nbgrader takes Ctrl-C for the failure of one submission."""
+
+    def cut(*_, **__):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            return {"success": False, "error": "KeyboardInterrupt", "log": ""}
+
+    command = readme_command("grade.py mark", marked["ps"])
+    with monkeypatch.context() as patch:
+        patch.setattr(grade.NbGraderAPI, "autograde", cut)
+        code, said, errors = grade_py(f"{command} --again", marked["folder"], capsys)
+    assert code == 130 and said.count("NOT MARKED: nbgrader stopped") == 1 and "stopped." in errors
+    before = read_marks(marked["folder"])
+    code, said, _ = grade_py(command, marked["folder"], capsys)
+    assert code == 1 and said.count("marked before, not changed since") == 4 and "5 of 14 marked" in said
+    assert read_marks(marked["folder"]) == before == marked["marks"]
 
 
 @ONE

@@ -8,6 +8,7 @@ import copy
 import csv
 import json
 import re
+import signal
 import stat
 import sys
 import time
@@ -215,28 +216,28 @@ def mark(api, assignment, folder, again=False, say=print, protected=True):
         raise ValueError(f"student code cannot be locked in: {why}. Install {NEEDED}; or add --unprotected")
     if not protected:
         say("note: student code runs without a lock, with all your rights; marks.csv will say so")
-    handed_out, broken, seen = nbformat.read(release, as_version=4), {}, set()
+    handed_out, broken, seen = nbformat.read(release, as_version=4), {}, {}
     asked_for = [cell.source for cell in handed_out.cells if cell.metadata.nbgrader.get("solution")]
     api.config.ExecuteToTheEnd.functions = re.findall(r"^def (\w+)", "\n".join(asked_for), re.M)
     api.config.ExecuteToTheEnd.protected = protected
-    everyone, book = submissions(folder, stem), _rows(api)
+    everyone, book, count = submissions(folder, stem), _rows(api), 0
     for number, (student, file) in enumerate(everyone, start=1):
         begin, remarks, told = time.perf_counter(), [], []
         try:
             _same(book, _rows(api), "between two submissions")
             looks_like = unicodedata.normalize("NFKC", student).casefold()
             if looks_like in seen:
-                raise ValueError(f"a second file of {student}: the first one was taken")
-            seen.add(looks_like)
+                raise ValueError(f"a second file of {student}: {plain(seen[looks_like])} was taken")
+            seen[looks_like] = file.relative_to(folder) if file else student
             if not NAME.fullmatch(student):
-                raise ValueError("the name of the file is that of the student: letters, digits, . _ @ - only, please")
+                raise ValueError("the name of the file or folder is that of the student: letters, digits, . _ @ - only")
             if file is None:
                 raise ValueError("no notebook in the folder")
             notebook, remarks = read_submission(file, handed_out)
             outcome, told = _mark_one(api, root, assignment, stem, student, notebook, again, protected)
             after = _rows(api)
             _same(_of_others(book, student), _of_others(after, student), f"while {student} was marked")
-            book = after
+            book, count = after, count + 1
         except GradebookError:
             raise
         except Exception as error:  # one submission must never stop the others
@@ -248,7 +249,7 @@ def mark(api, assignment, folder, again=False, say=print, protected=True):
         say(f"[{number}/{len(everyone)}] {plain(student)} ({name}): {outcome} ({time.perf_counter() - begin:.0f} s)")
         for remark in [*remarks, *told]:
             say(f"        {remark}")
-    say(f"{len(everyone) - len(broken)} of {len(everyone)} marked" + (". Not marked:" if broken else "."))
+    say(f"{count} of {len(everyone)} marked" + (". Not marked:" if broken else "."))
     for student, why in broken.items():
         say(f"  {plain(student)}: {why}")
     return broken
@@ -295,9 +296,10 @@ def _mark_one(api, root, assignment, stem, student, notebook, again, protected):
     text = nbformat.writes(notebook)
     newest = max(path.stat().st_mtime for path in (root / "release" / assignment).iterdir())
     how = _how(api, student, assignment)
-    stands = not again and marked.exists() and target.exists() and marked.stat().st_mtime > newest
-    if stands and target.read_text(encoding="utf-8") == text and how.get("protected", True) >= protected:
-        return "marked before, not changed since", how.get("remarks", [])
+    stands = not again and how and marked.exists() and target.exists() and marked.stat().st_mtime > newest
+    if stands and target.read_text(encoding="utf-8") == text and how["protected"] >= protected:
+        return "marked before, not changed since", how["remarks"]
+    (marked.parent / "how.json").unlink(missing_ok=True)  # there again when all is done, however this run may end
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")
     result = api.autograde(assignment, student, force=True, create=True)
@@ -319,7 +321,7 @@ def _mark_one(api, root, assignment, stem, student, notebook, again, protected):
 
 
 def _how(api, student, assignment):
-    """{"protected", "remarks"} of the last marking of a submission; {} where that is not known."""
+    """{"protected", "remarks"} of the last marking of a submission; {} where it did not come to its end."""
     file = Path(api.coursedir.root) / "autograded" / student / assignment / "how.json"
     try:
         return json.loads(file.read_text(encoding="utf-8"))
@@ -499,7 +501,14 @@ def main(arguments=None):
     api, broken = course(Path.cwd(), getattr(options, "cell_seconds", None)), {}
     try:
         if options.command == "mark":
-            told = lambda line: print(line, flush=True)  # noqa: E731
+            pressed = []
+            signal.signal(signal.SIGINT, lambda *_: pressed.append(True) or signal.default_int_handler(*_))
+
+            def told(line):
+                print(line, flush=True)
+                if pressed:  # nbgrader takes Ctrl-C for the failure of one submission
+                    raise KeyboardInterrupt
+
             broken = mark(api, options.assignment, options.folder, options.again, told, not options.unprotected)
         elif options.command == "enter":
             print(f"{enter(api, read_csv(options.file))} answers entered")
@@ -514,6 +523,9 @@ def main(arguments=None):
     except (ValueError, OSError, csv.Error) as error:
         print(f"grade.py: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("grade.py: stopped. The same command goes on where this one ended", file=sys.stderr)
+        return 130
     return 1 if broken else 0
 
 

@@ -64,6 +64,7 @@ def plain(text, most=200):
 def inert(text):
     """Markdown of a student's, fit for a page: no script, no link, no picture from elsewhere."""
     text = re.sub(r"\](?=[(:[])", "] ", text)  # links and pictures, and where they are defined
+    text = re.sub(r"(https?):(?=//)", r"\1: ", text, flags=re.I)  # a bare address becomes a link, too
     text = re.sub(r"\\(?=(href|url|unicode|require|style|class|cssId)\b)", r"\\ ", text)  # in formulas
     text = re.sub(r"^(\s*[>*+\-\s]*(```|~~~)+)\s*\W?mermaid", r"\1text", text, flags=re.M | re.I)  # drawn by a script
     if re.search(r"<[A-Za-z/!?]", text):
