@@ -30,6 +30,18 @@ def ask(address, token, path, method="GET"):
         return answer.status, answer.read().decode()
 
 
+def ask_until(address, token, path, patience=60):
+    """As `ask`, of a server that may take a moment to answer after it has said where it is."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return ask(address, token, path)
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
+
+
 @contextlib.contextmanager
 def started(command, environment=None, patience=300):
     """Run the command until the block ends; gives (address, token) as the command's own output says them.
@@ -84,7 +96,7 @@ def lessons_listed(address, token):
 def main():
     command = first_command()
     with started(command) as (address, token):
-        status, page = ask(address, token, "lab")
+        status, page = ask_until(address, token, "lab")
         listed = lessons_listed(address, token)
     lessons = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
     if status != 200 or "jupyter-config-data" not in page or listed != lessons:

@@ -1,8 +1,10 @@
 """What lets the README's first command start everywhere. `.ci/run` runs the command itself (first_command.py)."""
 
+import http.server
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -81,3 +83,24 @@ def test_jupyter_finds_both_files_where_the_course_is_installed():
 def test_a_command_that_does_not_start_or_leaves_something_behind_is_named(command, says):
     with pytest.raises(RuntimeError, match=says), first_command.started(command):
         pass
+
+
+def test_a_server_may_take_a_moment_to_answer():
+    class Late(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"here")
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Late, bind_and_activate=False) as server:
+        server.server_bind()  # nothing listens yet
+        address = f"http://127.0.0.1:{server.server_port}/"
+        with pytest.raises(OSError):
+            first_command.ask_until(address, "", "", patience=0)
+        later = threading.Timer(1, lambda: (server.server_activate(), server.handle_request()))
+        later.start()
+        assert first_command.ask_until(address, "", "", patience=30) == (200, "here")
+        later.join()
