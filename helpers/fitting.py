@@ -216,7 +216,7 @@ class StepwiseEM(tf_keras.Model):
       gamma: a constant step instead, above 0 and at most 1: for rows that change while the model follows them.
       prior_rows: the penalty: as if so many rows more had been seen of each component, see `m_step`. Left out, 1, which
         keeps small components sound; D + 2 with a constant gamma, which forgets, and where `fit` gets an array of fewer
-        rows than the layout has numbers.
+        rows than the layout has numbers and than 20,000.
       tied: whether all components share one covariance. Not for "full".
       rank: for a covariance diag(noise) + W W^T with W [D, rank]. "tril" only.
       starts: how many starts are tried. The first is K sizes about the middle; then, in turns, k-means along the
@@ -530,7 +530,7 @@ class StepwiseEM(tf_keras.Model):
           ValueError: for another shape, NaN or infinity, too few rows, a column that is constant or, but for "diag", a
             sum of multiples of others.
         """
-        scarce = whole and len(x) < self.layout.params_size
+        scarce = whole and len(x) < min(self.layout.params_size, ROWS_FOR_START)
         rows, variances, weights = self._whiten(x, variances, sample_weight, scarce)
         k, d = self.layout.num_components, self.layout.event_size
         if len(x) > ROWS_FOR_START:  # of many rows a part tells a good start from a poor one

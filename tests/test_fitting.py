@@ -348,6 +348,13 @@ def test_fewer_rows_than_numbers_borrow_more(seed):
     assert held_out > em.score(test) - 0.02 and held_out > -one.evaluate(test, verbose=0) + 0.02
 
 
+def test_many_rows_borrow_one_row_though_fewer_than_numbers():
+    """35,100 numbers from 24,000 rows, 240 a component: more would pull components of many sizes together."""
+    model = StepwiseEM(MixtureLayout(100, 25), starts=1)
+    model.adapt(np.random.default_rng(0).normal(size=(24_000, 25)), whole=True)
+    assert model.borrowed.numpy() == 1
+
+
 def model_of(**options):
     return StepwiseEM(MixtureLayout(3, 2), **options)
 
