@@ -211,6 +211,7 @@ def _about(model, text):
         f"alpha = {model.alpha}" if model.gamma is None else f"gamma = {model.gamma}",
         *(["tied"] if model.tied else []),
         *([f"rank {model.rank}"] if model.rank else []),
+        *([f"prior_rows = {model.prior_rows}"] if model.prior_rows is not None else []),
         *([text] if text else []),
     ]
     return f"StepwiseEM with {', '.join(parts)}"

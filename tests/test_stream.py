@@ -227,6 +227,7 @@ def test_of_damaged_backups_the_newest_whole_one_is_used(folder):
         (lambda: new_model(gamma=0.1), "a"),
         (lambda: new_model(tied=True), "a"),
         (lambda: new_model(rank=1), "a"),
+        (lambda: new_model(prior_rows=5), "a"),
         (new_model, "other batches"),
     ],
 )
