@@ -306,9 +306,11 @@ def mnist(path=None):
         if x.ndim != 3 or x.shape[1:] != (28, 28) or len(x) == 0:
             raise ValueError(f"x_{name}: expected images [N, 28, 28], got shape {x.shape}")
         if x.min() < 0 or x.max() > 255 or x.max() <= 1:
-            raise ValueError(f"x_{name}: expected grey values from 0 to 255, got {x.min():g} to {x.max():g}")
+            times = ". Multiply them by 255." if 0 <= x.min() and x.max() <= 1 else ""
+            raise ValueError(f"x_{name}: expected grey values from 0 to 255, got {x.min():g} to {x.max():g}{times}")
         if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer) or y.min() < 0 or y.max() > 9:
-            raise ValueError(f"y_{name}: expected {len(x)} labels from 0 to 9, got {y.dtype} of shape {y.shape}")
+            values = f"{y.dtype} of shape {y.shape}" + (f", {y.min()} to {y.max()}" if y.size else "")
+            raise ValueError(f"y_{name}: expected {len(x)} labels from 0 to 9, got {values}")
         parts += [(x.reshape(len(x), -1) > 127).astype(np.float32), y.astype(np.int64)]
     return Images(*parts, 1, (28, 28))
 

@@ -376,14 +376,22 @@ class StepwiseEM(tf_keras.Model):
     def _step(self, x, variances, sample_weight, gamma, exact=None):
         log_prob, weights, moments = self._expected(x, variances, sample_weight, exact)
         total, squares, n = tf.reduce_sum(weights), tf.reduce_sum(tf.square(weights)), tf.shape(weights)[0]
-        parts = [*moments, total, squares, tf.cast(n, tf.float64)]
+        at = tf.cast(self.steps, tf.float64)
+        parts = [*moments, total, squares, tf.cast(n, tf.float64), at, at**2]
         context = tf.distribute.get_replica_context()
-        if context is not None and context.num_replicas_in_sync > 1:
+        replicas = 1 if context is None else context.num_replicas_in_sync
+        if replicas > 1:
             parts = context.all_reduce(tf.distribute.ReduceOp.SUM, parts)
-        *moments, total, squares, n = parts
+        *moments, total, squares, n, at, at_squared = parts
         k = self.layout.num_components
         # Their names begin the messages, which `fit` hands on.
         checks = [
+            _sure(
+                replicas * at_squared <= at**2,
+                ["steps: expected all workers at one step, as restored from one folder; got a mean of", at / replicas],
+            )
+            if replicas > 1
+            else None,
             _sure(n >= k, [f"x: expected batches of at least {k} rows, one for each component, got", n]),
             _sure(total > 0, ["sample_weight: expected a positive sum, got", total]),
             _sure(
@@ -474,7 +482,7 @@ class StepwiseEM(tf_keras.Model):
         scale = tf.sqrt(covariance) if self.diagonal else tf.linalg.cholesky(covariance)
         sound = _sure(
             tf.reduce_all(tf.math.is_finite(scale)),
-            ["prior_rows: a component has lost its rows or a direction; expected more than", self.borrowed],
+            ["prior_rows: a component has lost its rows or a direction, or a row is far out; expected more than", self.borrowed],
         )
         state = [*moments, inverse_rows, weights, loc, scale] + ([noise] if self.rank else [])
         with tf.control_dependencies([check for check in (*checks, sound) if check is not None]):
@@ -965,5 +973,5 @@ def _first_rows(dataset, d):
 
 def _assertion(error):
     """The message of one of `step`'s assertions inside TensorFlow's report of it, or None."""
-    found = re.search(r"((?:x|sample_weight|prior_rows): [^'\]\[]*)[\]']*(?:\s*\[?(-?[\d.]+)\]?)?", error.message)
+    found = re.search(r"((?:x|sample_weight|prior_rows|steps): [^'\]\[]*)[\]']*(?:\s*\[?(-?[\d.]+)\]?)?", error.message)
     return found and " ".join(part.strip() for part in found.groups() if part)

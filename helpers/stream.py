@@ -10,10 +10,11 @@ import tf_keras
 from helpers import arguments
 
 HEADER = 128  # bytes before the rows in what np.save writes of two-dimensional arrays
+KINDS = "float16", "float32", "float64", "uint8", "uint16", "int8", "int16", "int32", "int64"
 
 
 class Shards(NamedTuple):
-    """Files of equally many rows, each what `np.save` writes of an array [rows, width]."""
+    """Files of equally many rows, each what `np.save` writes of an array [rows, width] in C order."""
 
     files: tuple  #: their paths, text, in order
     rows: int  #: in each file
@@ -24,6 +25,11 @@ class Shards(NamedTuple):
 def find_shards(folder):
     """The shards of a folder, all its files named `*.npy`, looked at without reading the rows.
 
+    Rows that are in memory already become shards so; a few may be left over::
+
+        for i, rows in enumerate(np.split(rng.permutation(x)[: len(x) // 20 * 20], 20)):
+            np.save(folder / f"{i:02d}.npy", rows)
+
     Args:
       folder: a path.
 
@@ -31,8 +37,9 @@ def find_shards(folder):
       Shards.
 
     Raises:
-      ValueError: where there is none; for one that is no such file, is cut short, has no rows, or is of another shape
-        or dtype than the first. The message names the file.
+      ValueError: where there is none; for one that is no such file, is cut short or too long, has no rows, or is of
+        another shape or dtype than the first; for a dtype that is not one of `KINDS` in this machine's byte order. The
+        message names the file. What its numbers are is not looked at: `stream` does that.
     """
     files, first = sorted(Path(folder).glob("*.npy")), None
     if not files:
@@ -42,9 +49,16 @@ def find_shards(folder):
             array = np.load(file, mmap_mode="r", allow_pickle=False)
         except Exception as error:  # NumPy has several for a file that is not whole
             raise ValueError(f"{file.name}: expected a whole .npy file, got one that does not load ({error})") from None
-        right = array.ndim == 2 and array.size and array.flags.c_contiguous and array.dtype.kind in "uf"
-        if not right or array.offset != HEADER:
-            raise ValueError(f"{file.name}: expected rows [N, D] of numbers, got {array.dtype} of shape {array.shape}")
+        if not isinstance(array, np.memmap):
+            raise ValueError(f"{file.name}: expected one array, as np.save writes it, got {type(array).__name__}")
+        if array.ndim != 2 or not array.size or array.dtype.name not in KINDS or not array.dtype.isnative:
+            raise ValueError(
+                f"{file.name}: expected rows [N, D] of {', '.join(KINDS)}, got {array.dtype} of shape {array.shape}"
+            )
+        if not array.flags.c_contiguous or array.offset != HEADER:
+            raise ValueError(f"{file.name}: expected rows in C order, see np.ascontiguousarray, got another order")
+        if (extra := file.stat().st_size - HEADER - array.nbytes) > 0:
+            raise ValueError(f"{file.name}: expected a file of {HEADER + array.nbytes} bytes, got {extra} more")
         first = array if first is None else first
         if (array.shape, array.dtype) != (first.shape, first.dtype):
             raise ValueError(
@@ -54,28 +68,31 @@ def find_shards(folder):
     return Shards(tuple(map(str, files)), *first.shape, first.dtype)
 
 
-def stream(shards, batch, first=0, prepare=None, worker=0, workers=1):
-    """One pass over shards: batch t is the t-th block of every shard, so that its number is its place in the stream.
+def stream(shards, batch, first=0, prepare=None, worker=0, workers=1, passes=1):
+    """Batches of shards: batch t is the t-th block of every shard, so that its number is its place in the stream.
 
-    With several workers each reads only its own shards and gives its part of each batch; all parts together are the
+    What is less than a block at the end of each shard is left out. In several passes the number goes on. With several workers each reads only its own shards and gives its part of each batch; all parts together are the
     batch of a single worker.
 
     Args:
       shards: Shards; their rows in random order.
       batch: rows of a batch, a multiple of the number of shards.
-      first: the number of the first batch, a whole number or a variable, which is read when the pass begins.
-      prepare: function of a block [batch / shards, width] and of a seed, int32 [2], that is the same whenever this
-        block is read; it gives what stands in the batch in the block's place. Left out, the rows as they are.
+      first: the number of the first batch, a whole number or a variable, which is read when the pass begins. Where it
+        is the number of all batches, nothing is left to read, and there is nothing to call `fit` with.
+      prepare: function of a block [batch / shards, width] and of a seed, int32 [2], the shard's and the batch's number;
+        it gives what stands in the batch in the block's place. Left out, the rows as they are.
       worker, workers: which part this is, and of how many; a divisor of the number of shards.
+      passes: how often the shards are read.
 
     Returns:
       `tf.data.Dataset` of [batch / workers, width]. Reading raises `tf.errors.InvalidArgumentError` for NaN and
       infinity, which `StepwiseEM.fit` hands on as a ValueError: it names the file and the block.
 
     Raises:
-      ValueError: for sizes that do not divide each other, a worker that there is not.
+      ValueError: for sizes that do not divide each other, a worker or a first batch that there is not.
     """
     block, files, workers = batch // len(shards.files), shards.files, arguments.whole_number("workers", workers)
+    passes = arguments.whole_number("passes", passes)
     if batch < 1 or batch % len(files):
         raise ValueError(f"batch: expected a multiple of the {len(files)} shards, got {batch!r}")
     if block > shards.rows:
@@ -88,12 +105,15 @@ def stream(shards, batch, first=0, prepare=None, worker=0, workers=1):
     size = block * shards.width * shards.dtype.itemsize
     left_over = (shards.rows % block) * shards.width * shards.dtype.itemsize
     names = [Path(file).name for file in files]
-    first = first if isinstance(first, tf.Variable) else tf.constant(first, tf.int64)
+    if not isinstance(first, tf.Variable):
+        if first not in range(last := passes * (shards.rows // block) + 1):
+            raise ValueError(f"first: expected a whole number from 0 to {last - 1} batches, got {first!r}")
+        first = tf.constant(first, tf.int64)
 
     def blocks(number):
         raw = tf.data.FixedLengthRecordDataset(tf.gather(files, number), size, HEADER, left_over)
         start = tf.cast(first, tf.int64)
-        return raw.skip(start).enumerate(start).map(lambda t, text: rows(number, t, text))
+        return raw.repeat(passes).skip(start).enumerate(start).map(lambda t, text: rows(number, t, text))
 
     def rows(number, t, text):
         x = tf.reshape(tf.io.decode_raw(text, shards.dtype), [block, shards.width])
@@ -116,8 +136,9 @@ class Backup(tf_keras.callbacks.Callback):
     """Keeps all that a `StepwiseEM` has learnt, every few batches, so that a fit that was killed goes on::
 
         model, backup = StepwiseEM(layout), Backup(folder, every=50, about="photographs, batches of 5,000")
-        backup.restore(model)  # what the newest whole backup holds; nothing where there is none
-        model.fit(stream(shards, 5000, first=model.steps), epochs=1, callbacks=[backup])
+        first = backup.restore(model)  # what the newest whole backup holds; nothing where there is none
+        if first < STEPS:  # the batches of the whole stream
+            model.fit(stream(shards, 5000, first), epochs=1, callbacks=[backup])
 
     The number of the step is a part of the state, and with `stream` it is the place in the data.
 
@@ -171,7 +192,7 @@ class Backup(tf_keras.callbacks.Callback):
         return 0
 
     def _newest_first(self):
-        indices = self.folder.glob("step-*.index")
+        indices = [path for path in self.folder.glob("step-*.index") if path.stem[5:].isdecimal()]
         return sorted(indices, key=lambda path: int(path.stem.split("-")[1]), reverse=True)
 
     def save(self, model):

@@ -88,6 +88,20 @@ def test_the_seed_of_a_block_is_its_place(folder):
     assert len(np.unique(np.concatenate(whole)[:, 0])) > 1190  # no two blocks have the same
 
 
+def test_several_passes_are_counted_on(folder):
+    shards = find_shards(folder)
+
+    def noise(x, seed):
+        return x + tf.random.stateless_uniform(tf.shape(x), seed, dtype=x.dtype)
+
+    once, twice = batches(stream(shards, BATCH)), batches(stream(shards, BATCH, passes=2))
+    np.testing.assert_array_equal(twice, once + once)
+    with_noise = batches(stream(shards, BATCH, prepare=noise, passes=2))
+    np.testing.assert_array_equal(batches(stream(shards, BATCH, 33, noise, passes=2)), with_noise[33:])
+    assert not np.array_equal(with_noise[0], with_noise[30])
+    assert batches(stream(shards, BATCH, len(twice), passes=2)) == []
+
+
 BAD = {
     "cut short": lambda path, a: path.write_bytes(path.read_bytes()[:-8]),
     "of no bytes": lambda path, a: path.write_bytes(b""),
@@ -99,6 +113,10 @@ BAD = {
     "of text": lambda path, a: np.save(path, a.astype(str)),
     "in Fortran's order": lambda path, a: np.save(path, np.asfortranarray(a)),
     "of one axis": lambda path, a: np.save(path, a.ravel()),
+    "with bytes to spare": lambda path, a: path.write_bytes(path.read_bytes() + b"12345678"),
+    "in another byte order": lambda path, a: np.save(path, a.astype(a.dtype.newbyteorder())),
+    "of a dtype that no stream reads": lambda path, a: np.save(path, a.astype(np.uint32)),
+    "that is an archive": lambda path, a: np.savez(open(path, "wb"), a=a),
 }
 
 
@@ -123,6 +141,9 @@ def test_no_shard_at_all(tmp_path):
         ({"batch": 4000}, "batch: expected at most the 1220 rows"),
         ({"batch": 40, "workers": 3}, "worker, workers: expected one of as many workers as divide 4 shards"),
         ({"batch": 40, "worker": 2, "workers": 2}, "got 2 of 2"),
+        ({"batch": 40, "first": -1}, "first: expected a whole number from 0 to 30 batches, got -1"),
+        ({"batch": 40, "first": 61, "passes": 2}, "first: expected a whole number from 0 to 60 batches, got 61"),
+        ({"batch": 40, "passes": 0}, "passes: expected"),
     ],
 )
 def test_sizes_that_do_not_fit(folder, options, message):
@@ -264,7 +285,7 @@ import numpy as np, tensorflow as tf
 strategy = tf.distribute.MultiWorkerMirroredStrategy()
 from helpers.fitting import StepwiseEM
 from helpers.layout import MixtureLayout
-from helpers.stream import Backup, find_shards, stream
+from helpers.stream import Backup, _state, find_shards, stream
 shards = find_shards(folder)
 
 def mine(context):
@@ -281,8 +302,17 @@ for kind in ("tril", "diag"):
     backup = Backup(folder / f"{kind}-{number}", every=5, about="test")
     rows = strategy.distribute_datasets_from_function(mine)
     model.fit(rows, epochs=1, steps_per_epoch=20, verbose=0, callbacks=[backup])
-print("done", flush=True)
-os._exit(0)
+with strategy.scope():
+    model.steps.assign(20 + number)  # as where each restores from a folder of its own
+before = [part.numpy() for part in _state(model).values()]
+try:
+    model.fit(rows, epochs=1, steps_per_epoch=1, verbose=0)
+except ValueError as error:
+    assert str(error).startswith("steps: expected all workers at one step"), error
+    assert all(np.array_equal(one, other) for one, other in zip(before, _state(model).values()))
+    print("done", flush=True)
+    os._exit(0)
+os._exit(2)
 """
 
 

@@ -27,9 +27,9 @@ part of all images, and of test images, whose component has their label, matched
 Rand: the adjusted Rand index of two partitions of all images. "One blob" is a mixture fitted in the same way to codes
 that have none: normal ones with the mean and covariance of those of N(0,I). --loose adds, for the first seed and 20
 images, bounds with 1,000 and 10,000 samples and the effective sample size of 1,000.
---dose instead trains N(0,I) with other weights of the KL; --borrow lets each component of the two-step and the early
-mixture borrow 0, 10, 50 and 200 images. The last line is JSON. Exit status 1 where the digits at ten seeds or more miss
-what notebook 03 says of them.
+--dose instead trains N(0,I) with other weights of the KL; --borrow lets each component of the early mixture borrow 0,
+10, 50 and 200 images, and those of the two-step one as large a share. The last line is JSON. Exit status 1 where the
+digits at ten seeds or more miss what notebook 03 says of them.
 """
 
 import argparse
@@ -127,7 +127,7 @@ class Lab:
         if self.groups is None:
             self.groups = np.arange(len(self.test))
         if options.data == "digits":  # of the corrected t test
-            self.share = len(images.x_test) / len(images.x_train)
+            self.share = len(images.x_test) / len(x_train)
         self.groups = self.groups[: options.test]
         self.shown = np.concatenate([x_train[:5000], x_valid, self.test])
         self.labels = np.concatenate([y_train[:5000], y_valid, self.test_labels])
@@ -164,6 +164,7 @@ class Lab:
                 self.models[name] = nb["make_vae"](*pair), *pair, prior
             elif size:
                 self.models[name] = nb["make_following"](start, size, fit)
+                self.follow(name, borrowed)
             else:
                 pair = (
                     nb["make_encoder"](nb["standard_normal"], self.options.latent_size, kl_weight),
@@ -183,17 +184,21 @@ class Lab:
             prior.set_weights([fit.params.numpy()])
         elif size:
             prior.set_weights(fit.get_weights())
+            self.follow(name, borrowed)
         for variable in vae.optimizer.variables:
             variable.assign(nb["tf"].zeros_like(variable))
         return self.models[name]
 
+    def follow(self, name, borrowed):
+        """What a prior borrows while it follows, after its start's numbers were taken over."""
+        self.models[name][3].borrowed.assign(self.options.latent_size + 2 if borrowed is None else borrowed)
+
     def fit_to(self, start, size, borrowed=None):
         """A prior of `size` components fitted to the codes of networks; that of the mixture is Adam's as well."""
-        key, d = (id(start), size, borrowed), self.options.latent_size
+        key = id(start), size, borrowed
         if key not in self.fits:
             plain = self.nb["fresh_networks"](self.nb["standard_normal"], start)[0]
-            draws = 1 if borrowed is None else borrowed / (d + 2)
-            fit = self.nb["fit_em"](*self.nb["codes"](plain, self.nb["x_fit"]), size, draws=draws)
+            fit = self.nb["fit_em"](*self.nb["codes"](plain, self.nb["x_fit"]), size, borrowed=borrowed)
             self.fits[key] = fit, self.nb["clusters"](plain, fit, self.shown)
         return self.fits[key][0]
 
