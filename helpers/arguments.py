@@ -22,8 +22,19 @@ def generator(seed):
     return np.random.default_rng(whole_number("seed", seed, least=0))
 
 
+def number(name, value, above=-np.inf, least=-np.inf):
+    """`value`, a finite real number above `above` and at least `least`; True is none."""
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not (real and np.isfinite(value) and value > above and value >= least):
+        allowed = f" above {above:g}" if above > -np.inf else f" of at least {least:g}" if least > -np.inf else ""
+        raise ValueError(f"{name}: expected a number{allowed}, got {value!r}")
+    return value
+
+
 def finite_array(name, value):
     """`value` as an array of numbers without NaN and infinity; its type stays."""
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name}: expected numbers, got a masked array with some that are masked")
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{name}: expected numbers, got an array of {array.dtype}")

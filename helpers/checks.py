@@ -1,6 +1,7 @@
 """The course's assertions: what holds, what must fail, and whether an exercise is right."""
 
 import contextlib
+import functools
 import textwrap
 
 import numpy as np
@@ -65,13 +66,23 @@ def exercise(title, is_right, yours, solution=None):
     """
     if solution is not None and is_right(solution) is not True:
         raise AssertionError(f"the solution does not pass its own test: {title}")
+    returned_none = []
+
+    @functools.wraps(yours)
+    def noted(*arguments, **options):
+        answer = yours(*arguments, **options)
+        returned_none.append(answer is None)
+        return answer
+
     try:
-        verdict = is_right(yours)
+        verdict = is_right(noted)
     except NotImplementedError:
         _say(f"not done yet: {title}")
         return
     except Exception as error:  # an answer may raise anything; the reader is told what, and goes on
         verdict = f"It raised {type(error).__name__}: {error}"
+    if verdict is not True and any(returned_none):
+        verdict = "It returned None: is there a return?"
     if verdict is True:
         _say(f"right: {title}")
     else:

@@ -60,7 +60,10 @@ def condition(mixture, dims, values):
     dims, rest = _split(dims, loc.shape[-1])
     if not rest:
         raise ValueError(f"dims: expected at most {loc.shape[-1] - 1}, so that some remain, got all {len(dims)}")
-    values = tf.convert_to_tensor(values, dtype_hint=mixture.dtype)
+    try:
+        values = tf.convert_to_tensor(values, dtype_hint=mixture.dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"values: expected values[..., {len(dims)}], got {values!r:.60} ({error})") from None
     if not values.dtype.is_floating:
         raise ValueError(f"values: expected floating point numbers, got {values.dtype.name}")
     if values.shape.rank == 0 or values.shape.rank and values.shape[-1] not in (None, len(dims)):
@@ -76,7 +79,7 @@ def condition(mixture, dims, values):
     factor = _reordered(scale, dims + rest)
     apart = tf.cast(values, tf.float64)[..., tf.newaxis, :] - tf.gather(loc, dims, axis=-1)  # [..., K, m]
     z = _solve(factor[..., :m, :m], apart)
-    log_det = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factor)[..., :m]), axis=-1)
+    log_det = tf.reduce_sum(tf.math.log(tf.abs(tf.linalg.diag_part(factor)[..., :m])), axis=-1)
     log_joint = tf.nn.log_softmax(logits) - 0.5 * tf.reduce_sum(tf.square(z), axis=-1) - log_det
     new_loc = tf.gather(loc, rest, axis=-1) + tf.linalg.matvec(factor[..., m:, :m], z)
     return _mixture(tf.nn.log_softmax(log_joint), new_loc, factor[..., m:, m:], mixture.dtype)
@@ -92,12 +95,20 @@ def _parts(mixture):
     weights = mixture.mixture_distribution
     logits = tf.math.log(weights.probs) if weights.logits is None else weights.logits
     loc, scale = parts.mean(), parts.scale.to_dense()
+    if scale.shape.rank == 2:  # one factor for all components
+        scale = tf.repeat(scale[tf.newaxis], loc.shape[-2], axis=0)
+    for part in (logits, loc, scale):
+        if not tf.is_symbolic_tensor(part) and np.isnan(part).any():
+            raise ValueError("mixture: expected numbers, got NaN in its logits, means or factors")
     return tuple(tf.cast(part, tf.float64) for part in (logits, loc, scale))
 
 
 def _split(dims, d):
     """dims as a list, and those that are not among them."""
-    dims = np.asarray(dims)
+    try:
+        dims = np.asarray(dims)
+    except ValueError:  # lists of different lengths
+        raise ValueError(f"dims: expected a list of at least one whole number, got {dims!r}") from None
     if dims.ndim != 1 or dims.size == 0 or dims.dtype.kind not in "iu":
         raise ValueError(f"dims: expected a list of at least one whole number, got {dims.tolist()!r}")
     dims = dims.tolist()

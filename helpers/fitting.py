@@ -482,7 +482,10 @@ class StepwiseEM(tf_keras.Model):
         scale = tf.sqrt(covariance) if self.diagonal else tf.linalg.cholesky(covariance)
         sound = _sure(
             tf.reduce_all(tf.math.is_finite(scale)),
-            ["prior_rows: a component has lost its rows or a direction, or a row is far out; expected more than", self.borrowed],
+            [
+                "prior_rows: a component has lost its rows or a direction, or a row is far out; expected more than",
+                self.borrowed,
+            ],
         )
         state = [*moments, inverse_rows, weights, loc, scale] + ([noise] if self.rank else [])
         with tf.control_dependencies([check for check in (*checks, sound) if check is not None]):

@@ -42,12 +42,14 @@ def fit_missing(layout, x, iterations=500, tol=1e-6, prior_rows=1.0, starts=4, s
 
     The E-step fills each hole, for each component, with its conditional mean, and adds the conditional covariance to
     the second moments; the M-step is that of whole rows. Rows with the same holes are treated together, and nothing
-    larger than [rows, K, D] or [K, D, D] is held. That the holes do not depend on what is in them is assumed.
+    larger than [rows, K, D] or [K, D, D] is held. That the holes do not depend on what is in them is assumed. With
+    fewer rows than the layout has numbers the fit is too sure of itself, and so are the spreads that `fill_in` gives:
+    take fewer components, or a larger `prior_rows`, D + 2 say.
     Source: Ghahramani and Jordan (1994), "Supervised learning from incomplete data via an EM approach".
 
     Args:
       layout: a MixtureLayout.
-      x: array [N, D]; NaN where a number is missing.
+      x: array [N, D]; NaN, or masked, where a number is missing.
       iterations: at most so many steps.
       tol: stop where a step gains less, nats a row.
       prior_rows: the penalty of `helpers.fitting.m_step`; with 0 the likelihood of what is seen never falls.
@@ -59,7 +61,8 @@ def fit_missing(layout, x, iterations=500, tol=1e-6, prior_rows=1.0, starts=4, s
 
     Raises:
       ValueError: for another shape, infinity, a row or a column with nothing seen, fewer rows than components, a
-        column that is constant; and where a component loses its rows (then a larger `prior_rows` helps).
+        column that is constant or varies by less than the layout's vector can hold; and where a component loses its
+        rows (then a larger `prior_rows` helps).
     """
     if not isinstance(layout, MixtureLayout):
         raise ValueError(f"layout: expected a MixtureLayout, got {type(layout).__name__}")
@@ -67,8 +70,9 @@ def fit_missing(layout, x, iterations=500, tol=1e-6, prior_rows=1.0, starts=4, s
     x = _rows("x", x, d)
     for name, value in (("iterations", iterations), ("starts", starts)):
         arguments.whole_number(name, value)
-    if not (np.isscalar(prior_rows) and 0 <= prior_rows < math.inf):
-        raise ValueError(f"prior_rows: expected a number of at least 0, got {prior_rows!r}")
+    arguments.number("prior_rows", prior_rows, least=0)
+    arguments.number("tol", tol)
+    arguments.whole_number("seed", seed, least=0)
     if len(x) < max(k, 2):
         raise ValueError(f"x: expected at least {max(k, 2)} rows for {k} components, got {len(x)}")
     seen = ~np.isnan(x)
@@ -77,6 +81,9 @@ def fit_missing(layout, x, iterations=500, tol=1e-6, prior_rows=1.0, starts=4, s
     if not np.all(vary := arguments.varies(x)):
         raise ValueError(f"x: expected columns that vary, got the constant column {vary.argmin()}")
     mean, std = np.nanmean(x, axis=0), np.nanstd(x, axis=0)
+    if layout.covariance != "full" and np.any(small := std < 1e-5):  # the layout's vector holds no smaller factor
+        j = small.argmax()
+        raise ValueError(f"x: expected a spread above 1e-05, got {std[j]:.3g} in column {j}; take another unit")
     z = (x - mean) / std
     patterns = _patterns(seen)
     diagonal = layout.covariance == "diag"
@@ -118,7 +125,10 @@ def fit_missing(layout, x, iterations=500, tol=1e-6, prior_rows=1.0, starts=4, s
         "tril": lambda: np.linalg.cholesky(covariance),
         "diag": lambda: np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)),
     }[layout.covariance]()
-    params = layout.pack(logits, loc, scale, tf.float64)
+    try:
+        params = layout.pack(logits, loc, scale, tf.float64)
+    except ValueError as error:
+        raise ValueError(f"x: the layout's vector cannot hold what was fitted ({error}); take other units") from None
     return MissingFit(params, layout.distribution(params), np.array(curve) - np.sum(seen * np.log(std)) / len(x))
 
 
@@ -127,19 +137,22 @@ def fill_in(mixture, x):
 
     Args:
       mixture: `tfd.MixtureSameFamily` of multivariate normals, batch shape [], event shape [D].
-      x: array [N, D]; NaN where a number is missing.
+      x: array [N, D]; NaN, or masked, where a number is missing.
 
     Returns:
       Filled.
 
     Raises:
-      ValueError: for another kind of distribution or batch shape, x of another shape, infinity, a row with nothing
-        seen.
+      ValueError: for another kind of distribution or batch shape, a covariance that is not positive definite, x of
+        another shape or without rows, infinity, a row with nothing seen.
     """
     logits, loc, scale = (part.numpy() for part in _parts(mixture))
     if loc.ndim != 2:
         raise ValueError(f"mixture: expected batch shape [], got {list(mixture.batch_shape)}")
     x = _rows("x", x, loc.shape[1])
+    if len(x) == 0:
+        raise ValueError("x: expected at least one row, got none")
+    arguments.cholesky("mixture", scale @ np.swapaxes(scale, 1, 2))
     mean, variance, log_prob = x.copy(), np.zeros_like(x), np.empty(len(x))
     for rows, a, b in _patterns(~np.isnan(x)):
         r, log_prob[rows], fill, left = _given(x[rows][:, a], a, b, logits, loc, scale @ np.swapaxes(scale, 1, 2))
@@ -151,6 +164,8 @@ def fill_in(mixture, x):
 
 
 def _rows(name, x, d):
+    if np.ma.is_masked(x):
+        x = x.astype(np.float64).filled(np.nan)
     x = np.asarray(x)
     if x.dtype.kind not in "biuf":
         raise ValueError(f"{name}: expected numbers, got an array of {x.dtype}")

@@ -1,7 +1,5 @@
 """A mixture with a network in front: p(y | x), one for each row of x. Notebook 04 shows why each part is there."""
 
-import math
-
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -78,6 +76,8 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
     move with x because the weights of branches do, and a line would smear the branches. The network sees x in units of
     its standard deviations, and makes y in units of what the line leaves. It starts at the mixture that EM fits to
     that, whatever x is; with fewer than 2,000 rows, of no more different components than rows left out tell apart.
+    Line and units are weights that no training moves: `save_weights` keeps them, `load_weights` brings them into a
+    network of the same layout that was built on other rows.
     `floor` is added to the diagonal of every component's factor: no density can exceed `(2.5 floor)^-D` in those units,
     so that no likelihood grows without limit.
 
@@ -112,8 +112,10 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
     if len(y) < max(layout.num_components, 2):
         least = max(layout.num_components, 2)
         raise ValueError(f"y: expected at least {least} rows for {layout.num_components} components, got {len(y)}")
-    if not (np.isscalar(floor) and 0 < floor < math.inf):
-        raise ValueError(f"floor: expected a positive number, got {floor!r}")
+    arguments.number("floor", floor, above=0)
+    if not isinstance(hidden, (list, tuple)):
+        raise ValueError(f"hidden: expected a list of whole numbers, got {hidden!r}")
+    hidden = [arguments.whole_number("hidden", units) for units in hidden]
     rng = arguments.generator(seed)
     x, y = x.astype(np.float64), y.astype(np.float64)
     if not np.all(vary := arguments.varies(y)):
@@ -129,14 +131,15 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
     slope, level, left = np.where(without, 0, slope), np.where(without, mean, level), np.where(without, y - mean, left)
     unit = np.maximum(left.std(axis=0), 1e-4 * spread)  # y may be a line in x
     start = _start(layout, left / unit, floor, rng, seed)
-    unit32, d = tf.constant(unit, tf.float32), layout.event_size
+    d = layout.event_size
 
     def in_units_of_y(numbers):
-        line, params = tf.split(numbers, [d, layout.params_size], axis=-1)
+        line, unit, params = tf.split(numbers, [d, d, layout.params_size], axis=-1)
         standard = layout.distribution(params)
         parts = standard.components_distribution
-        loc = line[..., tf.newaxis, :] + unit32 * parts.loc
-        factor = unit32[:, tf.newaxis] * (parts.scale.to_dense() + floor * tf.eye(d))
+        unit = unit[..., tf.newaxis, :]  # the same for all components
+        loc = line[..., tf.newaxis, :] + unit * parts.loc
+        factor = unit[..., tf.newaxis] * (parts.scale.to_dense() + floor * tf.eye(d))
         return tfd.MixtureSameFamily(standard.mixture_distribution, FastMultivariateNormalTriL(loc, factor))
 
     def initializer(kind, **options):
@@ -144,11 +147,14 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
 
     layers, initializers = tf_keras.layers, tf_keras.initializers
     constant, scale = initializers.Constant, _inverse_spread(x)
-    exact = dict(dtype="float64", trainable=False)
     inputs = layers.Input([x.shape[1]], dtype="float64")
-    line = layers.Dense(d, kernel_initializer=constant(slope), bias_initializer=constant(level), name="line", **exact)
-    units = layers.Rescaling(scale, -x.mean(axis=0) * scale, name="units", **exact)
-    values = units(inputs)
+
+    def fixed(name, kernel, bias):  # weights, so that `save_weights` keeps line and units with the rest
+        start = dict(kernel_initializer=constant(kernel), bias_initializer=constant(bias))
+        return layers.Dense(len(bias), name=name, dtype="float64", trainable=False, **start)(inputs)
+
+    line, unit = fixed("line", slope, level), fixed("unit_of_y", np.zeros((x.shape[1], d)), unit)
+    values = fixed("units_of_x", np.diag(scale), -x.mean(axis=0) * scale)
     for width in hidden:
         values = layers.Dense(width, activation, kernel_initializer=initializer(initializers.GlorotUniform))(values)
     params = layers.Dense(
@@ -156,23 +162,37 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
         kernel_initializer=initializer(initializers.RandomNormal, stddev=0.01),
         bias_initializer=constant(start),
     )(values)
-    numbers = layers.Concatenate(dtype="float32")([line(inputs), params])
-    return MixtureNetwork(inputs, tfp.layers.DistributionLambda(in_units_of_y)(numbers))
+    numbers = layers.Concatenate(dtype="float32")([line, unit, params])
+    model = MixtureNetwork(inputs, tfp.layers.DistributionLambda(in_units_of_y)(numbers))
+    model.event_size = d
+    return model
 
 
 class MixtureNetwork(tf_keras.Model):
-    """A Keras model whose `fit` and `evaluate` take x in float64 as it is: Keras would round it to float32."""
+    """A Keras model whose `fit` and `evaluate` take x in float64 as it is: Keras would round it to float32.
+
+    Both refuse arrays y of another width, which a density would broadcast.
+    """
 
     def __init__(self, inputs, outputs):
         super().__init__(inputs, outputs)
 
-    def fit(self, x=None, *others, validation_data=None, **options):
+    def fit(self, x=None, y=None, *others, validation_data=None, **options):
+        self._check("y", x, y)
         if validation_data is not None and isinstance(validation_data, (tuple, list)):
+            self._check("validation_data", *validation_data[:2])
             validation_data = (_kept(validation_data[0]), *validation_data[1:])
-        return super().fit(_kept(x), *others, validation_data=validation_data, **options)
+        return super().fit(_kept(x), y, *others, validation_data=validation_data, **options)
 
-    def evaluate(self, x=None, *others, **options):
-        return super().evaluate(_kept(x), *others, **options)
+    def evaluate(self, x=None, y=None, *others, **options):
+        self._check("y", x, y)
+        return super().evaluate(_kept(x), y, *others, **options)
+
+    def _check(self, name, x, y):
+        if not (hasattr(x, "shape") and hasattr(y, "shape")):
+            return
+        if tuple(y.shape) != (len(x), self.event_size):
+            raise ValueError(f"{name}: expected y [{len(x)}, {self.event_size}], got shape {tuple(y.shape)}")
 
 
 def _kept(x):

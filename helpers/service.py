@@ -23,13 +23,14 @@ class MixtureService(tf.Module):
         served = tf.saved_model.load(folder).signatures             # anywhere
         served["log_prob"](x=pixels)["log_prob"]                    # [N], for any N, 0 included
 
-    All is computed in float64, whatever the mixture was; x and the answers are float32.
+    All is computed in float64, whatever the mixture was. x and the answers are float32; another dtype is refused.
 
     - `log_prob(x)`: [N], the log density of `x @ before`.
     - `responsibilities(x)`: [N, K].
     - `sample(n, seed)`: [n, I]; seed is two whole numbers, and the same seed gives the same draw.
 
-    NaN and infinity are refused with an InvalidArgumentError that names the first such row. Any finite x has an answer.
+    NaN and infinity are refused with an InvalidArgumentError that names the first such row, rows of another width with
+    one that names both widths. Any finite x has a finite answer: no `log_prob` is below float32's lowest number.
 
     Args:
       mixture: `tfd.MixtureSameFamily` of multivariate normals, batch shape [], event shape [D].
@@ -47,8 +48,9 @@ class MixtureService(tf.Module):
             raise ValueError(f"mixture: expected batch shape [], got {tuple(mixture.batch_shape)}")
         k, d = loc.shape
         before = np.eye(d) if before is None else arguments.finite_array("before", before).astype(np.float64)
-        if before.ndim != 2 or before.shape[1] != d or np.linalg.matrix_rank(before) < d:
-            raise ValueError(f"before: expected [I, {d}] of rank {d}, got shape {before.shape}")
+        if before.ndim != 2 or before.shape[1] != d or (rank := np.linalg.matrix_rank(before)) < d:
+            of_rank = f" and rank {rank}" if before.shape[-1:] == (d,) and before.ndim == 2 else ""
+            raise ValueError(f"before: expected [I, {d}] of rank {d}, got shape {before.shape}{of_rank}")
         inverse = tf.linalg.triangular_solve(scale, tf.eye(d, batch_shape=[k], dtype=tf.float64))
         log_det = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(scale)), axis=-1)
 
@@ -72,7 +74,7 @@ class MixtureService(tf.Module):
 
     def _log_joint(self, x):
         k, d = self.loc.shape
-        rows = tf.matmul(tf.cast(_finite("x", x), tf.float64), self.before)
+        rows = tf.matmul(tf.cast(_rows("x", x, self.before.shape[0]), tf.float64), self.before)
         middle = tf.reduce_mean(self.loc, axis=0)  # digits are lost where x and loc are large beside their distance
         side_by_side = tf.reshape(tf.transpose(self.inverse, [2, 0, 1]), [d, k * d])
         shift = tf.reshape(tf.linalg.matvec(self.inverse, self.loc - middle), [k * d])
@@ -80,12 +82,14 @@ class MixtureService(tf.Module):
         return self.constant - 0.5 * tf.reduce_sum(tf.square(y), axis=-1)
 
     def _log_prob(self, x):
-        return {"log_prob": tf.cast(tf.reduce_logsumexp(self._log_joint(x), axis=-1), tf.float32)}
+        log_prob = tf.reduce_logsumexp(self._log_joint(x), axis=-1)
+        return {"log_prob": tf.cast(tf.maximum(log_prob, tf.float32.min), tf.float32)}
 
     def _responsibilities(self, x):
         return {"responsibilities": tf.cast(tf.nn.softmax(self._log_joint(x)), tf.float32)}
 
     def _sample(self, n, seed):
+        n = _sure(n, n >= 0, ["n: expected a number of at least 0, got", n])
         first, second = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
         component = tf.random.stateless_categorical(self.log_weights[tf.newaxis], n, first, dtype=tf.int32)[0]
         z = tf.random.stateless_normal([n, self.loc.shape[1]], second, dtype=tf.float64)
@@ -106,6 +110,8 @@ class ConditionalService(tf.Module):
     - `responsibilities(x, y)`: [N, K].
     - `sample(x, seed)`: [N, D], one y for each x.
 
+    Where the network's own float32 numbers overflow, for x or y of 1e20 say, an InvalidArgumentError says so.
+
     Args:
       model: a Keras model; model(x) is a `tfd.MixtureSameFamily` of batch shape [N] and event shape [D].
 
@@ -123,15 +129,23 @@ class ConditionalService(tf.Module):
         x = tf.TensorSpec([None, inputs], tf.float32, "x")
         y = tf.TensorSpec([None, *mixture.event_shape], tf.float32, "y")
 
+        def given(x, y):
+            y = _rows("y", y, mixture.event_shape[0])
+            here = tf.shape(x)[0], tf.shape(y)[0]
+            y = _sure(y, here[0] == here[1], ["y: expected as many rows as x has,", here[0], "got", here[1]])
+            return model(_rows("x", x, inputs)), y
+
         def log_prob(x, y):
-            return {"log_prob": model(_finite("x", x)).log_prob(_finite("y", y))}
+            distribution, y = given(x, y)
+            return {"log_prob": _sound(distribution.log_prob(y))}
 
         def responsibilities(x, y):
-            posterior = model(_finite("x", x)).posterior_marginal(_finite("y", y))
-            return {"responsibilities": posterior.probs_parameter()}
+            distribution, y = given(x, y)
+            return {"responsibilities": _sound(distribution.posterior_marginal(y).probs_parameter())}
 
-        def sample(x, seed):
-            return {"y": model(_finite("x", x)).sample(seed=seed)}
+        def sample(x, seed):  # one row more than asked for, since some distributions cannot draw for no row
+            x = tf.concat([_rows("x", x, inputs), tf.zeros([1, inputs])], axis=0)
+            return {"y": _sound(model(x).sample(seed=seed)[:-1])}
 
         self.functions = {
             "log_prob": tf.function(log_prob, [x, y], autograph=False),
@@ -142,10 +156,25 @@ class ConditionalService(tf.Module):
     save = MixtureService.save
 
 
-def _finite(name, value):
-    """`value`, or an error that names its first row with NaN or infinity."""
+def _sure(value, condition, message):
+    """`value`, or an InvalidArgumentError with this message where the condition does not hold."""
+    with tf.control_dependencies([tf.debugging.Assert(condition, message)]):
+        return tf.identity(value)
+
+
+def _rows(name, value, width):
+    """`value`, or an error that says what is wrong: its shape, or which is its first row with NaN or infinity."""
+    shape = tf.shape(value)  # a loaded function may be handed any
+    right = tf.equal(tf.reduce_sum(shape[1:]), width)
+    value = _sure(value, right, [f"{name}: expected [N, {width}], got shape", shape])
     bad = tf.reduce_any(~tf.math.is_finite(value), axis=-1)
     row = tf.reduce_min(tf.where(bad, tf.range(tf.size(bad)), tf.int32.max))
-    message = f"{name}: expected finite numbers, got NaN or infinity in row"
-    with tf.control_dependencies([tf.debugging.Assert(~tf.reduce_any(bad), [message, row])]):
-        return tf.identity(value)
+    return _sure(value, ~tf.reduce_any(bad), [f"{name}: expected finite numbers, got NaN or infinity in row", row])
+
+
+def _sound(value):
+    """`value`, or an error that names its first row with NaN or infinity."""
+    bad = tf.reduce_any(~tf.math.is_finite(tf.reshape(value, [tf.shape(value)[0], -1])), axis=-1)
+    row = tf.reduce_min(tf.where(bad, tf.range(tf.size(bad)), tf.int32.max))
+    message = "x, y: expected numbers that the network can use, got too large in row"
+    return _sure(value, ~tf.reduce_any(bad), [message, row])

@@ -71,8 +71,9 @@ def find_shards(folder):
 def stream(shards, batch, first=0, prepare=None, worker=0, workers=1, passes=1):
     """Batches of shards: batch t is the t-th block of every shard, so that its number is its place in the stream.
 
-    What is less than a block at the end of each shard is left out. In several passes the number goes on. With several workers each reads only its own shards and gives its part of each batch; all parts together are the
-    batch of a single worker.
+    What is less than a block at the end of each shard is left out. In several passes the number goes on. With several
+    workers each reads only its own shards and gives its part of each batch; all parts together are the batch of a
+    single worker.
 
     Args:
       shards: Shards; their rows in random order.

@@ -172,6 +172,8 @@ MIXTURE = MixtureLayout(2, 3).distribution(np.zeros(MixtureLayout(2, 3).params_s
         ([0, 1], np.zeros(3), "values: expected values[..., 2], got shape (3,)"),
         ([0], np.array(0.0), "values: expected values[..., 1], got shape ()"),
         ([0], np.array([np.nan]), "values: expected finite numbers, got NaN or infinity"),
+        ([0], None, "values: expected values[..., 1], got None"),
+        ([[0], [1, 2]], np.zeros(1), "dims: expected a list of at least one whole number, got [[0], [1, 2]]"),
         ([0], tf.constant([1]), "values: expected floating point numbers, got int32"),
     ],
 )
@@ -351,6 +353,23 @@ def test_weights_are_saved_and_loaded(tmp_path):
     assert np.abs(other(x).log_prob(y) - model(x).log_prob(y)).max() > 1e-3
     other.load_weights(str(tmp_path / "weights.h5"))
     np.testing.assert_allclose(other(x).log_prob(y), model(x).log_prob(y), atol=1e-5)
+    other = mixture_network(layout, 7 - 30 * x, 100 * y**3, hidden=(32,), seed=5)  # of other rows in other units
+    other.load_weights(str(tmp_path / "weights.h5"))
+    np.testing.assert_allclose(other(x).log_prob(y), model(x).log_prob(y), atol=1e-5)
+
+
+def test_y_of_another_shape_is_refused_where_it_is_handed_over():
+    x, y, _ = branches(100, 0)
+    model = trained(MixtureLayout(2, 2), x, y, epochs=1)
+    before = model.get_weights()
+    for wrong in (y[:, :1], y[:, 0], y[:99]):
+        with pytest.raises(ValueError, match=r"^y: expected y \[100, 2\], got shape \("):
+            model.fit(x, wrong, verbose=0)
+        with pytest.raises(ValueError, match=r"^y: expected y \[100, 2\], got shape \("):
+            model.evaluate(x, wrong, verbose=0)
+        with pytest.raises(ValueError, match=r"^validation_data: expected y \[100, 2\], got shape \("):
+            model.fit(x, y, validation_data=(x, wrong), verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
 def test_the_seed_decides_the_network():
@@ -388,7 +407,12 @@ X, Y = np.random.default_rng(0).normal(size=(2, 50, 2))
         (X, Y + [0, 1e6], {}, r"y: expected a spread that float32 holds, got numbers up to 1e\+06 with a spread of"),
         (X.astype(str), Y, {}, "x: expected numbers, got an array of <U"),
         (X[:1], Y[:1], {}, "y: expected at least 3 rows for 3 components, got 1"),
-        (X, Y, {"floor": 0}, "floor: expected a positive number, got 0"),
+        (X, Y, {"floor": 0}, "floor: expected a number above 0, got 0"),
+        (X, Y, {"floor": True}, "floor: expected a number above 0, got True"),
+        (X, Y, {"floor": "a"}, "floor: expected a number above 0, got 'a'"),
+        (X, Y, {"hidden": 64}, "hidden: expected a list of whole numbers, got 64"),
+        (X, Y, {"hidden": (0,)}, "hidden: expected a whole number of at least 1, got 0"),
+        (np.ma.masked_greater(X, 1), Y, {}, "x: expected numbers, got a masked array with some that are masked"),
         (X, Y, {"seed": -1}, "seed: expected a whole number"),
     ],
 )

@@ -419,13 +419,14 @@ def test_exercise_tells_unwritten_wrong_failing_and_right_apart(capsys):
     def is_right(answer):
         return {2: True, 3: "Expected 2, got 3."}.get(answer(), False)
 
-    for yours in (unwritten, lambda: 3, lambda: 4, lambda: 1 / 0, lambda: 2):
+    for yours in (unwritten, lambda: 3, lambda: 4, lambda: 1 / 0, lambda: None, lambda: 2):
         exercise("two", is_right, yours, solution=lambda: 2)
     assert capsys.readouterr().out.splitlines() == [
         "not done yet: two",
         "not right yet. Should hold: two. Expected 2, got 3.",
         "not right yet. Should hold: two.",
         "not right yet. Should hold: two. It raised ZeroDivisionError: division by zero",
+        "not right yet. Should hold: two. It returned None: is there a return?",
         "right: two",
     ]
     with pytest.raises(AssertionError, match="the solution does not pass its own test: two"):

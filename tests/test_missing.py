@@ -158,6 +158,11 @@ def changed(at, value):
         (GOOD, {"starts": 0}, "starts: expected a whole number of at least 1, got 0"),
         (GOOD, {"iterations": 1.5}, "iterations: expected a whole number"),
         (GOOD, {"prior_rows": -1}, "prior_rows: expected a number of at least 0, got -1"),
+        (GOOD, {"prior_rows": "a"}, "prior_rows: expected a number of at least 0, got 'a'"),
+        (GOOD, {"tol": None}, "tol: expected a number, got None"),
+        (GOOD, {"tol": np.nan}, "tol: expected a number, got nan"),
+        (GOOD, {"seed": None}, "seed: expected a whole number"),
+        (GOOD * [1, 1e-8, 1], {}, "x: expected a spread above 1e-05, got .* in column 1; take another unit"),
     ],
 )
 def test_bad_arguments(x, options, message):
@@ -181,3 +186,29 @@ def test_bad_arguments_of_fill_in():
         fill_in(layout.distribution(np.zeros(layout.params_size)), GOOD[:, :2])
     with pytest.raises(ValueError, match="layout: expected a MixtureLayout, got str"):
         fit_missing("tril", GOOD)
+    with pytest.raises(ValueError, match="x: expected at least one row, got none"):
+        fill_in(layout.distribution(np.zeros(layout.params_size)), GOOD[:0])
+    flat = tfd.MultivariateNormalTriL(np.zeros((2, 3)), np.diag([1.0, 1.0, 0.0]))
+    with pytest.raises(ValueError, match="mixture: expected positive definite matrices"):
+        fill_in(tfd.MixtureSameFamily(tfd.Categorical(logits=np.zeros(2)), flat), GOOD)
+
+
+def test_components_may_share_one_factor():
+    holes = np.where(np.arange(150).reshape(50, 3) % 7 == 0, np.nan, GOOD)
+    shared, weights = np.tril(np.random.default_rng(0).normal(size=(3, 3))), tfd.Categorical(logits=[0.0, 1.0])
+    loc = np.array([[0.0, 1.0, 2.0], [1.0, 0.0, 0.0]])
+    filled = [
+        fill_in(tfd.MixtureSameFamily(weights, tfd.MultivariateNormalTriL(loc, scale)), holes)
+        for scale in (shared, np.stack([shared] * 2))
+    ]
+    for one, other in zip(*filled, strict=True):
+        np.testing.assert_allclose(one, other)
+
+
+def test_what_is_masked_is_missing():
+    holes = np.random.default_rng(1).random(GOOD.shape) < 0.1
+    holes[np.arange(3), np.arange(3)] = False
+    holes[holes.all(axis=1), 0] = False
+    one = fit_missing(MixtureLayout(2, 3), np.where(holes, np.nan, GOOD), 5)
+    other = fit_missing(MixtureLayout(2, 3), np.ma.masked_array(np.where(holes, -999, GOOD), holes), 5)
+    np.testing.assert_array_equal(one.params, other.params)

@@ -82,9 +82,15 @@ def test_one_clear_answer_to_what_is_no_row_and_the_service_lives(tmp_path):
     for value in (1e6, 3e38):
         bad[3, 1] = value
         answer = served["log_prob"](x=tf.constant(bad))["log_prob"].numpy()
-        assert answer[3] < -1e9 and not np.isnan(answer[3])
+        assert answer[3] < -1e9 and np.isfinite(answer[3])
         r = served["responsibilities"](x=tf.constant(bad))["responsibilities"].numpy()
         assert np.all(np.isfinite(r[np.arange(5) != 3]))
+    for shape in ((2, 2), (2, 4), (3,), (2, 2, 3), ()):
+        for name in ("log_prob", "responsibilities"):
+            with pytest.raises(tf.errors.InvalidArgumentError, match=r"x: expected \[N, 3\], got shape\]"):
+                served[name](x=tf.zeros(shape))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="n: expected a number of at least 0, got"):
+        served["sample"](n=tf.constant(-1), seed=tf.constant([1, 2]))
     np.testing.assert_array_equal(served["log_prob"](x=tf.constant(x))["log_prob"], right)
 
 
@@ -104,6 +110,20 @@ def test_export_of_a_network_with_a_mixture_behind_it(tmp_path, kind, d):
     assert draws[0].shape == y.shape
     np.testing.assert_array_equal(draws[0], draws[1])
     assert not np.array_equal(draws[0], draws[2])
+    assert served["sample"](x=tf.zeros([0, 2]), seed=tf.constant([1, 0]))["y"].shape == (0, d)
+    for y_shape, message in (
+        ((500, d - 1), rf"y: expected \[N, {d}\], got shape"),
+        ((1, d), "y: expected as many rows as x has"),
+        ((499, d), "y: expected as many rows as x has"),
+        ((500,), "y: expected"),
+    ):
+        for name in ("log_prob", "responsibilities"):
+            with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+                served[name](x=tf.constant(x), y=tf.zeros(y_shape))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"x: expected \[N, 2\], got shape"):
+        served["sample"](x=tf.zeros([1, 3]), seed=tf.constant([1, 0]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="got too large in row"):
+        served["log_prob"](x=tf.fill([1, 2], 3e38), y=tf.zeros([1, d]))
     x[4, 0] = np.nan
     with pytest.raises(tf.errors.InvalidArgumentError, match="x: expected finite numbers"):
         served["log_prob"](x=tf.constant(x), y=tf.constant(y))
