@@ -22,13 +22,22 @@ def generator(seed):
     return np.random.default_rng(whole_number("seed", seed, least=0))
 
 
-def number(name, value, above=-np.inf, least=-np.inf):
-    """`value`, a finite real number above `above` and at least `least`; True is none."""
+def number(name, value, expected="a number", allows=np.isfinite):
+    """`value`, a finite real number that `allows` holds for; True is none. `expected` says so in words."""
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not (real and np.isfinite(value) and value > above and value >= least):
-        allowed = f" above {above:g}" if above > -np.inf else f" of at least {least:g}" if least > -np.inf else ""
-        raise ValueError(f"{name}: expected a number{allowed}, got {value!r}")
+    if not (real and np.isfinite(value) and allows(value)):
+        raise ValueError(f"{name}: expected {expected}, got {value!r}")
     return value
+
+
+def positive(name, value):
+    """`value`, a finite number above 0."""
+    return number(name, value, "a positive number", lambda given: given > 0)
+
+
+def not_negative(name, value):
+    """`value`, a finite number of at least 0."""
+    return number(name, value, "a number of at least 0", lambda given: given >= 0)
 
 
 def finite_array(name, value):

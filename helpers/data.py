@@ -234,9 +234,7 @@ def add_noise(picture, sigma, seed=0):
       ValueError: as `patches`, and for a `sigma` that is not a positive number.
     """
     picture = _picture(picture)
-    if not (np.isscalar(sigma) and np.isfinite(sigma) and sigma > 0):
-        raise ValueError(f"sigma: expected a positive number, got {sigma!r}")
-    return picture + sigma * arguments.generator(seed).standard_normal(picture.shape)
+    return picture + arguments.positive("sigma", sigma) * arguments.generator(seed).standard_normal(picture.shape)
 
 
 def _picture(picture):

@@ -14,7 +14,7 @@ import tensorflow_probability as tfp
 import tf_keras
 from scipy.special import logsumexp
 
-from helpers import starts
+from helpers import arguments, starts
 from helpers.distributions import FastMultivariateNormalTriL
 from helpers.layout import MixtureLayout
 
@@ -241,8 +241,8 @@ class StepwiseEM(tf_keras.Model):
             raise ValueError(f"alpha: expected a number above 0.5 and at most 1, got {alpha!r}")
         if gamma is not None and not 0 < gamma <= 1:
             raise ValueError(f"gamma: expected a number above 0 and at most 1, got {gamma!r}")
-        if prior_rows is not None and not 0 <= prior_rows < math.inf:
-            raise ValueError(f"prior_rows: expected a number of at least 0, got {prior_rows!r}")
+        if prior_rows is not None:
+            arguments.not_negative("prior_rows", prior_rows)
         if tied and layout.covariance == "full":
             raise ValueError("tied: expected False for covariance 'full', got True; use covariance 'tril'")
         if rank is not None and (layout.covariance != "tril" or tied or rank not in range(1, d)):
@@ -376,22 +376,18 @@ class StepwiseEM(tf_keras.Model):
     def _step(self, x, variances, sample_weight, gamma, exact=None):
         log_prob, weights, moments = self._expected(x, variances, sample_weight, exact)
         total, squares, n = tf.reduce_sum(weights), tf.reduce_sum(tf.square(weights)), tf.shape(weights)[0]
-        at = tf.cast(self.steps, tf.float64)
-        parts = [*moments, total, squares, tf.cast(n, tf.float64), at, at**2]
+        parts, same_step = [*moments, total, squares, tf.cast(n, tf.float64)], None
         context = tf.distribute.get_replica_context()
-        replicas = 1 if context is None else context.num_replicas_in_sync
-        if replicas > 1:
-            parts = context.all_reduce(tf.distribute.ReduceOp.SUM, parts)
-        *moments, total, squares, n, at, at_squared = parts
+        if context is not None and (replicas := context.num_replicas_in_sync) > 1:
+            at = tf.cast(self.steps, tf.float64)
+            *parts, at, at_squared = context.all_reduce(tf.distribute.ReduceOp.SUM, [*parts, at, at**2])
+            message = "steps: expected all workers at one step, as restored from one folder; got a mean of"
+            same_step = _sure(replicas * at_squared <= at**2, [message, at / replicas])
+        *moments, total, squares, n = parts
         k = self.layout.num_components
         # Their names begin the messages, which `fit` hands on.
         checks = [
-            _sure(
-                replicas * at_squared <= at**2,
-                ["steps: expected all workers at one step, as restored from one folder; got a mean of", at / replicas],
-            )
-            if replicas > 1
-            else None,
+            same_step,
             _sure(n >= k, [f"x: expected batches of at least {k} rows, one for each component, got", n]),
             _sure(total > 0, ["sample_weight: expected a positive sum, got", total]),
             _sure(

@@ -14,7 +14,7 @@ from scipy.special import log_softmax, logsumexp
 from helpers import arguments
 from helpers.conditional import _parts
 from helpers.fitting import Moments, m_step
-from helpers.layout import MixtureLayout
+from helpers.layout import DIAG_SHIFT, MixtureLayout
 
 tfd = tfp.distributions
 
@@ -70,7 +70,7 @@ def fit_missing(layout, x, iterations=500, tol=1e-6, prior_rows=1.0, starts=4, s
     x = _rows("x", x, d)
     for name, value in (("iterations", iterations), ("starts", starts)):
         arguments.whole_number(name, value)
-    arguments.number("prior_rows", prior_rows, least=0)
+    arguments.not_negative("prior_rows", prior_rows)
     arguments.number("tol", tol)
     arguments.whole_number("seed", seed, least=0)
     if len(x) < max(k, 2):
@@ -81,9 +81,9 @@ def fit_missing(layout, x, iterations=500, tol=1e-6, prior_rows=1.0, starts=4, s
     if not np.all(vary := arguments.varies(x)):
         raise ValueError(f"x: expected columns that vary, got the constant column {vary.argmin()}")
     mean, std = np.nanmean(x, axis=0), np.nanstd(x, axis=0)
-    if layout.covariance != "full" and np.any(small := std < 1e-5):  # the layout's vector holds no smaller factor
-        j = small.argmax()
-        raise ValueError(f"x: expected a spread above 1e-05, got {std[j]:.3g} in column {j}; take another unit")
+    if layout.covariance != "full" and np.any(small := std < DIAG_SHIFT):  # the layout's vector holds no smaller factor
+        j, got = small.argmax(), std[small.argmax()]
+        raise ValueError(f"x: expected a spread above {DIAG_SHIFT:g}, got {got:.3g} in column {j}; take another unit")
     z = (x - mean) / std
     patterns = _patterns(seen)
     diagonal = layout.covariance == "diag"
@@ -152,10 +152,11 @@ def fill_in(mixture, x):
     x = _rows("x", x, loc.shape[1])
     if len(x) == 0:
         raise ValueError("x: expected at least one row, got none")
-    arguments.cholesky("mixture", scale @ np.swapaxes(scale, 1, 2))
+    covariance = scale @ np.swapaxes(scale, 1, 2)
+    arguments.cholesky("mixture", covariance)
     mean, variance, log_prob = x.copy(), np.zeros_like(x), np.empty(len(x))
     for rows, a, b in _patterns(~np.isnan(x)):
-        r, log_prob[rows], fill, left = _given(x[rows][:, a], a, b, logits, loc, scale @ np.swapaxes(scale, 1, 2))
+        r, log_prob[rows], fill, left = _given(x[rows][:, a], a, b, logits, loc, covariance)
         guess = np.einsum("nk,knb->nb", r, fill)
         mean[np.ix_(rows, b)] = guess
         spread = np.diagonal(left, axis1=1, axis2=2)[:, np.newaxis] + (fill - guess) ** 2  # [K, n, b]

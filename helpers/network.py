@@ -112,7 +112,7 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
     if len(y) < max(layout.num_components, 2):
         least = max(layout.num_components, 2)
         raise ValueError(f"y: expected at least {least} rows for {layout.num_components} components, got {len(y)}")
-    arguments.number("floor", floor, above=0)
+    arguments.positive("floor", floor)
     if not isinstance(hidden, (list, tuple)):
         raise ValueError(f"hidden: expected a list of whole numbers, got {hidden!r}")
     hidden = [arguments.whole_number("hidden", units) for units in hidden]
@@ -149,12 +149,11 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
     constant, scale = initializers.Constant, _inverse_spread(x)
     inputs = layers.Input([x.shape[1]], dtype="float64")
 
-    def fixed(name, kernel, bias):  # weights, so that `save_weights` keeps line and units with the rest
-        start = dict(kernel_initializer=constant(kernel), bias_initializer=constant(bias))
-        return layers.Dense(len(bias), name=name, dtype="float64", trainable=False, **start)(inputs)
-
-    line, unit = fixed("line", slope, level), fixed("unit_of_y", np.zeros((x.shape[1], d)), unit)
-    values = fixed("units_of_x", np.diag(scale), -x.mean(axis=0) * scale)
+    exact = dict(dtype="float64", trainable=False)
+    line = layers.Dense(d, kernel_initializer=constant(slope), bias_initializer=constant(level), name="line", **exact)
+    line = line(inputs)
+    unit = _Units(np.zeros(d), unit, name="unit_of_y", **exact)(line)
+    values = _Units(scale, -x.mean(axis=0) * scale, name="units_of_x", **exact)(inputs)
     for width in hidden:
         values = layers.Dense(width, activation, kernel_initializer=initializer(initializers.GlorotUniform))(values)
     params = layers.Dense(
@@ -163,9 +162,20 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
         bias_initializer=constant(start),
     )(values)
     numbers = layers.Concatenate(dtype="float32")([line, unit, params])
-    model = MixtureNetwork(inputs, tfp.layers.DistributionLambda(in_units_of_y)(numbers))
-    model.event_size = d
-    return model
+    return MixtureNetwork(inputs, tfp.layers.DistributionLambda(in_units_of_y)(numbers))
+
+
+class _Units(tf_keras.layers.Layer):
+    """`scale` times what comes, plus `shift`: weights, so that `save_weights` keeps the units with the rest."""
+
+    def __init__(self, scale, shift, **options):
+        super().__init__(**options)
+        for name, value in (("scale", scale), ("shift", shift)):
+            self.add_weight(name, value.shape, initializer=tf_keras.initializers.Constant(value))
+
+    def call(self, inputs):
+        scale, shift = self.weights
+        return scale * inputs + shift
 
 
 class MixtureNetwork(tf_keras.Model):
@@ -191,8 +201,8 @@ class MixtureNetwork(tf_keras.Model):
     def _check(self, name, x, y):
         if not (hasattr(x, "shape") and hasattr(y, "shape")):
             return
-        if tuple(y.shape) != (len(x), self.event_size):
-            raise ValueError(f"{name}: expected y [{len(x)}, {self.event_size}], got shape {tuple(y.shape)}")
+        if tuple(y.shape) != (len(x), self.output_shape[-1]):
+            raise ValueError(f"{name}: expected y [{len(x)}, {self.output_shape[-1]}], got shape {tuple(y.shape)}")
 
 
 def _kept(x):

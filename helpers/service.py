@@ -48,9 +48,10 @@ class MixtureService(tf.Module):
             raise ValueError(f"mixture: expected batch shape [], got {tuple(mixture.batch_shape)}")
         k, d = loc.shape
         before = np.eye(d) if before is None else arguments.finite_array("before", before).astype(np.float64)
-        if before.ndim != 2 or before.shape[1] != d or (rank := np.linalg.matrix_rank(before)) < d:
-            of_rank = f" and rank {rank}" if before.shape[-1:] == (d,) and before.ndim == 2 else ""
-            raise ValueError(f"before: expected [I, {d}] of rank {d}, got shape {before.shape}{of_rank}")
+        if before.ndim != 2 or before.shape[1] != d:
+            raise ValueError(f"before: expected [I, {d}] of rank {d}, got shape {before.shape}")
+        if (rank := np.linalg.matrix_rank(before)) < d:
+            raise ValueError(f"before: expected [I, {d}] of rank {d}, got shape {before.shape} and rank {rank}")
         inverse = tf.linalg.triangular_solve(scale, tf.eye(d, batch_shape=[k], dtype=tf.float64))
         log_det = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(scale)), axis=-1)
 
@@ -131,8 +132,8 @@ class ConditionalService(tf.Module):
 
         def given(x, y):
             y = _rows("y", y, mixture.event_shape[0])
-            here = tf.shape(x)[0], tf.shape(y)[0]
-            y = _sure(y, here[0] == here[1], ["y: expected as many rows as x has,", here[0], "got", here[1]])
+            of_x, of_y = tf.shape(x)[0], tf.shape(y)[0]
+            y = _sure(y, of_x == of_y, ["y: expected as many rows as x has,", of_x, "got", of_y])
             return model(_rows("x", x, inputs)), y
 
         def log_prob(x, y):
@@ -167,14 +168,16 @@ def _rows(name, value, width):
     shape = tf.shape(value)  # a loaded function may be handed any
     right = tf.equal(tf.reduce_sum(shape[1:]), width)
     value = _sure(value, right, [f"{name}: expected [N, {width}], got shape", shape])
-    bad = tf.reduce_any(~tf.math.is_finite(value), axis=-1)
-    row = tf.reduce_min(tf.where(bad, tf.range(tf.size(bad)), tf.int32.max))
-    return _sure(value, ~tf.reduce_any(bad), [f"{name}: expected finite numbers, got NaN or infinity in row", row])
+    return _finite(value, f"{name}: expected finite numbers, got NaN or infinity in row")
 
 
 def _sound(value):
-    """`value`, or an error that names its first row with NaN or infinity."""
-    bad = tf.reduce_any(~tf.math.is_finite(tf.reshape(value, [tf.shape(value)[0], -1])), axis=-1)
+    """An answer of a network, or an error: float32 could not hold what it came from."""
+    return _finite(value, "x, y: expected numbers that the network can use, got too large in row")
+
+
+def _finite(value, message):
+    """`value`, or an error with this message and its first row with NaN or infinity."""
+    bad = tf.reduce_any(~tf.math.is_finite(value), axis=tf.range(1, tf.rank(value)))
     row = tf.reduce_min(tf.where(bad, tf.range(tf.size(bad)), tf.int32.max))
-    message = "x, y: expected numbers that the network can use, got too large in row"
     return _sure(value, ~tf.reduce_any(bad), [message, row])

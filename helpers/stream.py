@@ -103,18 +103,20 @@ def stream(shards, batch, first=0, prepare=None, worker=0, workers=1, passes=1):
             f"worker, workers: expected one of as many workers as divide {len(files)} shards, got {worker!r} of "
             f"{workers}"
         )
-    size = block * shards.width * shards.dtype.itemsize
+    a_pass, size = shards.rows // block, block * shards.width * shards.dtype.itemsize
     left_over = (shards.rows % block) * shards.width * shards.dtype.itemsize
     names = [Path(file).name for file in files]
     if not isinstance(first, tf.Variable):
-        if first not in range(last := passes * (shards.rows // block) + 1):
-            raise ValueError(f"first: expected a whole number from 0 to {last - 1} batches, got {first!r}")
+        if first not in range(passes * a_pass + 1):
+            raise ValueError(f"first: expected a whole number from 0 to {passes * a_pass} batches, got {first!r}")
         first = tf.constant(first, tf.int64)
 
     def blocks(number):
         raw = tf.data.FixedLengthRecordDataset(tf.gather(files, number), size, HEADER, left_over)
         start = tf.cast(first, tf.int64)
-        return raw.repeat(passes).skip(start).enumerate(start).map(lambda t, text: rows(number, t, text))
+        later = raw.repeat(tf.maximum(passes - 1 - start // a_pass, 0))
+        left = raw.skip(start % a_pass).concatenate(later).take(passes * a_pass - start)  # whole passes are not read
+        return left.enumerate(start).map(lambda t, text: rows(number, t, text))
 
     def rows(number, t, text):
         x = tf.reshape(tf.io.decode_raw(text, shards.dtype), [block, shards.width])
@@ -193,8 +195,8 @@ class Backup(tf_keras.callbacks.Callback):
         return 0
 
     def _newest_first(self):
-        indices = [path for path in self.folder.glob("step-*.index") if path.stem[5:].isdecimal()]
-        return sorted(indices, key=lambda path: int(path.stem.split("-")[1]), reverse=True)
+        named = {path.stem.removeprefix("step-"): path for path in self.folder.glob("step-*.index")}
+        return [named[step] for step in sorted(filter(str.isdecimal, named), key=int, reverse=True)]
 
     def save(self, model):
         """Write a backup now; the newest three are kept."""

@@ -163,8 +163,7 @@ class Lab:
                 pair = nb["fresh_networks"](prior, start)
                 self.models[name] = nb["make_vae"](*pair), *pair, prior
             elif size:
-                self.models[name] = nb["make_following"](start, size, fit)
-                self.follow(name, borrowed)
+                self.models[name] = nb["make_following"](start, size, fit, borrowed)
             else:
                 pair = (
                     nb["make_encoder"](nb["standard_normal"], self.options.latent_size, kl_weight),
@@ -183,15 +182,10 @@ class Lab:
         if name == "Adam":
             prior.set_weights([fit.params.numpy()])
         elif size:
-            prior.set_weights(fit.get_weights())
-            self.follow(name, borrowed)
+            nb["take_over"](prior, fit, borrowed)
         for variable in vae.optimizer.variables:
             variable.assign(nb["tf"].zeros_like(variable))
         return self.models[name]
-
-    def follow(self, name, borrowed):
-        """What a prior borrows while it follows, after its start's numbers were taken over."""
-        self.models[name][3].borrowed.assign(self.options.latent_size + 2 if borrowed is None else borrowed)
 
     def fit_to(self, start, size, borrowed=None):
         """A prior of `size` components fitted to the codes of networks; that of the mixture is Adam's as well."""
