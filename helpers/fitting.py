@@ -22,8 +22,9 @@ tfd = tfp.distributions
 
 # Whitening and start look at no more rows than this, and data of no more rows than this are one batch: plain EM.
 ROWS_FOR_START = 20_000
-# An E-step holds [rows, K, D] numbers at once: no more than these. Larger arrays come from the system anew each time.
-NUMBERS_AT_ONCE = 1_500_000
+# An E-step holds [rows, K, D] numbers at once: the first so many, or for large models as many as ROWS_AT_ONCE make, up
+# to the second. Larger arrays come from the system anew each time; of fewer rows the products are slow.
+NUMBERS_AT_ONCE, ROWS_AT_ONCE = (1_500_000, 4_000_000), 256
 # Of data that are one batch, an epoch is as many steps of EM.
 STEPS_AN_EPOCH = 25
 # Starts in their order; the first once, the others in turns.
@@ -31,8 +32,8 @@ STARTS = ("sizes", "flat", "rows", "within", "moved", "moved")
 # Nothing here is written for AutoGraph, whose reading of the source takes longer than a pass over 100,000 rows.
 as_written = tf.autograph.experimental.do_not_convert
 # With sums in float32 a variance is off by about 1e-7 squared distances (in standard deviations) of the mean from the
-# middle of the data; beyond this distance squared the batch is summed in float64.
-FAR = 2500.0
+# middle of the data; beyond this distance squared, a thousandth, the batch is summed in float64.
+FAR = 10_000.0
 
 
 class Moments(NamedTuple):
@@ -67,7 +68,12 @@ def e_step(x, weights, log_weights, loc, inverse, variances=None, error_length=N
     if not diagonal:  # [P, -P loc] of all components, [D + 1, K D]
         shift = tf.linalg.matvec(inverse, loc)[..., tf.newaxis]
         side_by_side = tf.reshape(tf.transpose(tf.concat([inverse, -shift], axis=-1), [2, 0, 1]), [d + 1, k * d])
-    at_once = max(1, NUMBERS_AT_ONCE // (k * d))
+    usual, most = (numbers // (k * d) for numbers in NUMBERS_AT_ONCE)
+    at_once = max(1, usual, min(ROWS_AT_ONCE, most))
+    # With more components than dimensions, x x^T has fewer numbers than the r x of all components. Of its upper
+    # triangle, blocks of eight rows each: a block begins at its diagonal.
+    blocks = [(i, min(i + 8, d)) for i in range(0, d, 8)] if k > d and not diagonal else []
+    sizes = [(j - i) * (d - i) for i, j in blocks]
     parts = (tf.shape(x)[0] + at_once - 1) // at_once
 
     def add(i, log_prob, count, first, second, errors):
@@ -86,6 +92,10 @@ def e_step(x, weights, log_weights, loc, inverse, variances=None, error_length=N
             errors += tf.matmul(r, variances[part], transpose_a=True)
         if diagonal:
             second += tf.matmul(r, tf.square(rows), transpose_a=True)
+        elif blocks:  # r^T (x x^T): the other product
+            outer = [rows[:, i:j, tf.newaxis] * rows[:, tf.newaxis, i:] for i, j in blocks]
+            flat = [tf.reshape(block, [-1, size]) for block, size in zip(outer, sizes, strict=True)]
+            second += tf.concat([tf.matmul(r, block, transpose_a=True) for block in flat], axis=-1)
         else:  # x^T (r x) for all components: the other product
             second += tf.matmul(
                 rows, tf.reshape(r[..., tf.newaxis] * rows[:, tf.newaxis], [-1, k * d]), transpose_a=True
@@ -104,12 +114,18 @@ def e_step(x, weights, log_weights, loc, inverse, variances=None, error_length=N
         tf.TensorArray(x.dtype, parts, infer_shape=False, element_shape=[None]),
         tf.zeros([k], x.dtype),
         tf.zeros([k, d], x.dtype),
-        tf.zeros([k, d] if diagonal else [d, k * d], x.dtype),
+        tf.zeros([k, sum(sizes)] if blocks else [k, d] if diagonal else [d, k * d], x.dtype),
         tf.zeros([k, 0 if variances is None else variances.shape[-1]], x.dtype),
     )
     _, log_prob, *sums = tf.while_loop(lambda i, *_: i < parts, add, (0, *nothing), parallel_iterations=1)
     count, first, second, errors = sums
-    if not diagonal:
+    if blocks:
+        parts = tf.split(second, sizes, axis=-1)
+        parts = [tf.reshape(part, [k, j - i, d - i]) for part, (i, j) in zip(parts, blocks, strict=True)]
+        upper = tf.concat([tf.pad(part, [[0, 0], [0, 0], [d - part.shape[2], 0]]) for part in parts], axis=1)
+        second = tf.linalg.band_part(upper, 0, -1)
+        second += tf.linalg.matrix_transpose(second) - tf.linalg.diag(tf.linalg.diag_part(second))
+    elif not diagonal:
         second = tf.transpose(tf.reshape(second, [d, k, d]), [1, 0, 2])
     return log_prob.concat(), Moments(count, first, second), errors
 

@@ -13,7 +13,7 @@ from helpers.missing import fit_missing
 tfd = tfp.distributions
 
 ROWS_FOR_START = 5000  # EM looks at no more
-FEW_ROWS = 2000  # with fewer, the start has only as many different components as they tell
+FEW_ROWS, ROWS_A_NUMBER = 2000, 10  # see `few_rows`
 STRENGTHS = np.append(np.geomspace(1e-6, 1e2, 25), np.inf)  # of the ridge, beside a column's mean square of 1
 LEAVES = 0.25  # of a column's variance; a line that leaves more is not taken out
 SPLIT = 0.3  # how far apart copies of a component start, in its standard deviations
@@ -63,6 +63,11 @@ def _ridge(z, y):
     return fit
 
 
+def few_rows(layout):
+    """Below so many rows a mixture of this layout over-fits: 2,000, or ten for each of its numbers up to 5,000."""
+    return max(FEW_ROWS, min(ROWS_A_NUMBER * layout.params_size, ROWS_FOR_START))
+
+
 def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.01, seed=0):
     """A Keras model whose output is a mixture of y for each row of x, with a start that trains; compile it and fit it::
 
@@ -75,7 +80,7 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
     line is fixed. A column of which it would leave more than a quarter of the variance has none: there the mean may
     move with x because the weights of branches do, and a line would smear the branches. The network sees x in units of
     its standard deviations, and makes y in units of what the line leaves. It starts at the mixture that EM fits to
-    that, whatever x is; with fewer than 2,000 rows, of no more different components than rows left out tell apart.
+    that, whatever x is; with fewer rows than `few_rows`, of no more different components than rows left out tell apart.
     Line and units are weights that no training moves: `save_weights` keeps them, `load_weights` brings them into a
     network of the same layout that was built on other rows.
     `floor` is added to the diagonal of every component's factor: no density can exceed `(2.5 floor)^-D` in those units,
@@ -230,7 +235,7 @@ def _start(layout, rows, floor, rng, seed):
         return fit_missing(MixtureLayout(k, *kind), rows, iterations=25, starts=1, seed=seed)
 
     kind, k = (layout.event_size, layout.covariance), layout.num_components
-    if len(rows) >= FEW_ROWS or k == 1:
+    if len(rows) >= few_rows(layout) or k == 1:
         return fit(k, rows).params.numpy()
     halves, best = np.array_split(rows, 2), None
     for size in [size for size in (1, 2, 4, 8, 16) if size < k] + [k]:

@@ -5,8 +5,8 @@
 FILE.npz holds `x_train` [N, I], `y_train` [N, D], `x_test`, `y_test`. Without it: an arm of two and one of three joints
 (20,000 pairs; of the first the truth is known, on a grid), the penguins, and colour from grey on photographs that
 nothing was learnt from. A tenth of the training rows, at most 2,000, says when to stop, and how many components the
-joint mixture has; nothing else is chosen. From fewer than 2,000 rows there is a sixth model, four networks in equal
-parts, each stopped by another tenth. Errors are standard errors over rows, of differences in pairs.
+joint mixture has; nothing else is chosen. From few rows (`helpers.network.few_rows`) there is a sixth model, four
+networks in equal parts, each stopped by another tenth. Errors are standard errors over rows, of differences in pairs.
 """
 
 import argparse
@@ -187,7 +187,7 @@ def models(x, y, seed):
     from helpers.fitting import StepwiseEM
     from helpers.layout import MixtureLayout
     from helpers.missing import fit_missing
-    from helpers.network import FEW_ROWS, mixture_network
+    from helpers.network import few_rows, mixture_network
 
     rng = np.random.default_rng(seed)
     parts = folds(x, y, rng)
@@ -230,7 +230,7 @@ def models(x, y, seed):
         begin = time.perf_counter()
         found[name] = network(*shape)
         seconds[name] = time.perf_counter() - begin
-    if len(x) < FEW_ROWS:  # the mean of several costs little there
+    if len(x) < few_rows(MixtureLayout(k, width, full)):  # the mean of several costs little there
         begin, name = time.perf_counter(), f"{NETWORKS} networks, full"
         others = [network(k, full, part) for part in range(1, NETWORKS)]
         found[name] = side_by_side([found["network, full"], *others])

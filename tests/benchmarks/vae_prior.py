@@ -295,7 +295,7 @@ class Lab:
         return found
 
     def borrow(self, seed):
-        """{borrowed images: bounds of the two-step and of the early mixture, [validation, test] each}."""
+        """{borrowed images: [validation bound, test bound, agreement] of the two-step and of the early mixture}."""
         self.load(seed)
         self.fits = {}
         nb, k, found = self.nb, self.options.components, {}
@@ -310,7 +310,10 @@ class Lab:
             self.fresh(early, after_2, k, borrowed=borrowed)
             self.train(early, 2)
             sets = nb["x_valid"], self.test
-            found[borrowed] = [[self.bound(name, x)[0].mean() for x in sets] for name in ("two-step", early)]
+            found[borrowed] = [
+                [self.bound(name, x)[0].mean() for x in sets] + [nb["agreement"](self.clusters(name), self.labels)]
+                for name in ("two-step", early)
+            ]
         return found
 
 
@@ -456,13 +459,16 @@ def main():
             print(f"KL times {weight:>4}: bound {bound:9.1f}, KL {kl:8.1f} (medians)")
         return 0
     if options.borrow:
-        found = np.array([list(result.values()) for result in results])  # [seeds, borrowed, prior, set]
+        found = np.array([list(result.values()) for result in results])  # [seeds, borrowed, prior, what]
         gains = found - found[:, :1]
-        print("test bound over that of 0 borrowed images: two-step, early (medians; better at)")
+        print("test bound over that of 0 borrowed images, and agreement: two-step, early (medians; better at)")
         for n, gain in zip(BORROWED[1:], np.moveaxis(gains[:, 1:, :, 1], 1, 0), strict=True):
             medians, better = np.median(gain, axis=0), np.sum(gain > 0, axis=0)
-            print(f"{n:>5}: {medians[0]:+.2f} ({better[0]}), {medians[1]:+.2f} ({better[1]}) of {len(gain)}")
-        print(json.dumps({"borrowed": BORROWED, "test": found[..., 1].round(3).tolist()}))
+            print(f"{n:>5}: {medians[0]:+.2f} ({better[0]}), {medians[1]:+.2f} ({better[1]}) of {len(gain)}", end="")
+            print("; agreement {:.3f}, {:.3f}".format(*np.median(found[:, BORROWED.index(n), :, 2], axis=0)))
+        summary = {"borrowed": BORROWED}
+        summary |= {name: found[..., i].round(3).tolist() for i, name in ((1, "test"), (2, "agreement"))}
+        print(json.dumps(summary))
         return 0
     rows, _, agreements, overlaps, rands, loose = zip(*results, strict=True)
     summary = report(rows, agreements, overlaps, rands)
