@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 from helpers import runtime
 from helpers.conditional import condition, marginal
 from helpers.layout import MixtureLayout
-from helpers.network import mixture_network, ridge_line
+from helpers.network import few_rows, mixture_network, ridge_line
 
 tfd = tfp.distributions
 SEEDS = st.integers(0, 2**32 - 1)
@@ -335,6 +335,14 @@ def test_from_few_rows_it_starts_at_no_more_components_than_they_tell(layout):
     y = y + 8 * np.sign(rng.normal(size=(1120, 1)))
     parts = mixture_network(layout, x[:120], y[:120])(x[:1]).components_distribution
     assert sorted({*np.sign(parts.mean().numpy()[0, :, 0])}) == [-1, 1]
+
+
+def test_rows_are_few_beside_the_numbers_of_a_large_mixture():
+    layout, rng = MixtureLayout(8, 10), np.random.default_rng(5)
+    assert few_rows(MixtureLayout(8, 2, "full")) == 2000 < 2500 < few_rows(layout) == 5000
+    x, y = rng.normal(size=(2500, 1)), rng.normal(size=(2500, 10))
+    weights = mixture_network(layout, x, y)(x[:1]).mixture_distribution.probs_parameter().numpy()
+    np.testing.assert_allclose(weights, 1 / 8, atol=0.01)  # eight copies of one
 
 
 def test_y_that_is_a_line_in_x_or_twice_the_same_stays_finite():
