@@ -16,15 +16,15 @@ NEAR = 1.2
 
 
 class FastMultivariateNormalTriL(tfd.MultivariateNormalTriL):
-    """`tfd.MultivariateNormalTriL` whose `log_prob` costs two or three matrix products, gradient included.
+    """`tfd.MultivariateNormalTriL` whose `log_prob` costs about three matrix products, gradient included.
 
     TFP solves one small triangular system for every pair of a point and a component; the gradient then holds a
     [D, D] matrix for each pair. Here each factor L is inverted once, P = L^-1, and all sample axes become rows of one
-    matrix product with it: `log N(x) = -|P (x - loc)|^2 / 2 - log det L - D/2 log 2 pi`. Nothing larger
-    than [batch, samples, D] is ever held.
+    matrix product with it: `log N(x) = -|P (x - loc)|^2 / 2 - log det L - D/2 log 2 pi`. Beside the inverses nothing
+    larger than [batch, samples, D + 1] is held. It pays where points are many more than D.
 
-    Where every point meets every factor and no mean is far from the middle of all, as in most mixtures in many
-    dimensions, the products of all factors are one, which takes half the time of one product each.
+    Where every point meets every factor, the shape of `loc` is known, and no mean is far from the middle of all, as
+    often in many dimensions, the products of all factors are one, which takes half the time of one product each.
 
     Values and gradients agree with TFP's to rounding, to every order, for all batch and sample shapes that broadcast.
     The inverses are taken in float64, so that ill-conditioned factors cost no more digits than they cost TFP: over
