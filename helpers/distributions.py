@@ -49,15 +49,19 @@ class FastMultivariateNormalTriL(tfd.MultivariateNormalTriL):
             return super()._log_prob(x)  # a factor of its own for every point: nothing to share
         scale_tril = tf.convert_to_tensor(scale_tril)
         inverse = _inverse(scale_tril)
+        meet = axes and x.shape[-1 - axes : -1].num_elements() == 1  # every point meets every factor
         if loc is not None:
             loc = tf.convert_to_tensor(loc)
-        own = loc is not None and loc.shape.is_fully_defined() and loc.shape == scale_tril.shape[:-1]
-        if own and axes and x.shape[-1 - axes : -1].num_elements() == 1:  # every point under every factor
+            if loc.shape.is_fully_defined() and loc.shape == scale_tril.shape[:-1]:
+                x = tf.broadcast_to(x, tf.broadcast_dynamic_shape(tf.shape(x), tf.shape(loc)[-1:]))
+            else:  # not one mean for each factor
+                x, loc = x - loc, None
+        if loc is not None and meet:
             from_middle = (loc - tf.reduce_mean(loc, axis=range(axes))) / tf.norm(scale_tril, axis=-1)
             near = tf.reduce_max(tf.reduce_mean(tf.square(from_middle), axis=-1)) < NEAR**2
-            squared = tf.cond(near, lambda: _one_product(x, loc, inverse), lambda: _products(x, loc, inverse, own))
+            squared = tf.cond(near, lambda: _one_product(x, loc, inverse), lambda: _products(x, loc, inverse))
         else:
-            squared = _products(x, loc, inverse, own)
+            squared = _products(x, loc, inverse)
         log_det = tf.reduce_sum(tf.math.log(tf.abs(tf.linalg.diag_part(scale_tril))), axis=-1)
         d = tf.cast(tf.shape(scale_tril)[-1], x.dtype)
         return -0.5 * squared - log_det - 0.5 * d * math.log(2 * math.pi)
@@ -68,31 +72,27 @@ def _one_product(x, loc, inverse):
 
     Only for means that are near c: what is far cancels and takes digits along.
     """
-    d = loc.shape[-1]
-    samples, loc_, inverse = tf.shape(x)[: -loc.shape.rank], tf.reshape(loc, [-1, d]), tf.reshape(inverse, [-1, d, d])
-    c = tf.stop_gradient(tf.reduce_mean(loc_, axis=0))
+    d, shape = loc.shape[-1], tf.concat([tf.shape(x)[: -loc.shape.rank], loc.shape[:-1]], axis=0)
+    rows, loc, inverse = tf.reshape(x, [-1, d]), tf.reshape(loc, [-1, d]), tf.reshape(inverse, [-1, d, d])
+    c = tf.stop_gradient(tf.reduce_mean(loc, axis=0))
     # The rounding of the last column is the same for all points and adds up over them: what it loses is a column too.
-    shift = tf.linalg.matvec(tf.cast(inverse, tf.float64), tf.cast(c, tf.float64) - tf.cast(loc_, tf.float64))
+    shift = tf.linalg.matvec(tf.cast(inverse, tf.float64), tf.cast(c, tf.float64) - tf.cast(loc, tf.float64))
     rounded = tf.cast(shift, x.dtype)
     lost = tf.stop_gradient(tf.cast(shift - tf.cast(rounded, tf.float64), x.dtype))
     inverse = tf.concat([inverse, rounded[..., tf.newaxis], lost[..., tf.newaxis]], axis=-1)
-    rows = tf.reshape(tf.broadcast_to(x, tf.concat([tf.shape(x)[:-1], [d]], axis=0)), [-1, d])
     rows = tf.pad(rows - c, [[0, 0], [0, 2]], constant_values=1)
     z = tf.matmul(rows, tf.reshape(inverse, [-1, d + 2]), transpose_b=True)
-    squared = tf.reduce_sum(tf.square(tf.reshape(z, [-1, loc_.shape[0], d])), axis=-1)
-    return tf.reshape(squared, tf.concat([samples, loc.shape[:-1]], axis=0))
+    return tf.reshape(tf.reduce_sum(tf.square(tf.reshape(z, [-1, d])), axis=-1), shape)
 
 
-def _products(x, loc, inverse, own):
-    """|P (x - loc)|^2 by a matrix product for each factor; `own` if each has a mean of its own."""
+def _products(x, loc, inverse):
+    """|P (x - loc)|^2 by a matrix product for each factor; `loc` is one mean for each, or None for 0."""
     axes = inverse.shape.rank - 2
-    if loc is not None:
-        x = tf.broadcast_to(x, tf.broadcast_dynamic_shape(tf.shape(x), tf.shape(loc)[-1:])) if own else x - loc
     rows = x[(tf.newaxis,) * max(0, axes + 1 - x.shape.rank)]
     samples, inner = tf.split(tf.shape(rows), [-1, axes + 1])
     rows = tf.reshape(rows, tf.concat([[tf.reduce_prod(samples)], inner], axis=0))
     rows = tf.transpose(rows, [*range(1, axes + 1), 0, axes + 1])  # [batch, samples, D]
-    if own:
+    if loc is not None:
         # P (x - loc) is P (x - c) - P (loc - c) for every c. With c = loc nothing cancels, and because c is a
         # constant to the gradient, that of loc is one column more of a product that is needed anyway.
         c = tf.stop_gradient(loc)

@@ -120,10 +120,9 @@ def e_step(x, weights, log_weights, loc, inverse, variances=None, error_length=N
     _, log_prob, *sums = tf.while_loop(lambda i, *_: i < parts, add, (0, *nothing), parallel_iterations=1)
     count, first, second, errors = sums
     if blocks:
-        parts = tf.split(second, sizes, axis=-1)
-        parts = [tf.reshape(part, [k, j - i, d - i]) for part, (i, j) in zip(parts, blocks, strict=True)]
-        upper = tf.concat([tf.pad(part, [[0, 0], [0, 0], [d - part.shape[2], 0]]) for part in parts], axis=1)
-        second = tf.linalg.band_part(upper, 0, -1)
+        split = zip(tf.split(second, sizes, axis=-1), blocks, strict=True)
+        upper = [tf.pad(tf.reshape(block, [k, j - i, d - i]), [[0, 0], [0, 0], [i, 0]]) for block, (i, j) in split]
+        second = tf.linalg.band_part(tf.concat(upper, axis=1), 0, -1)
         second += tf.linalg.matrix_transpose(second) - tf.linalg.diag(tf.linalg.diag_part(second))
     elif not diagonal:
         second = tf.transpose(tf.reshape(second, [d, k, d]), [1, 0, 2])

@@ -58,6 +58,14 @@ def load_rows(path):
     return arrays["train"], arrays["test"]
 
 
+def cosines():
+    """The 63 cosines of a patch of 8 by 8 pixels without the constant one, orthonormal columns [64, 63]."""
+    from scipy.fft import dct
+
+    c = dct(np.eye(8), axis=0, norm="ortho")
+    return np.kron(c, c)[1:].T.astype(np.float32)
+
+
 def photograph_rows(n, kind="dct", seed=0):
     """n training patches and 20,000 others of the two photographs, 63 columns each.
 
@@ -68,18 +76,15 @@ def photograph_rows(n, kind="dct", seed=0):
         random linear map with condition number 1e4.
       seed: of the choice, the rounding and the map.
     """
-    from scipy.fft import dct
-
     from helpers import data
 
-    c = dct(np.eye(8), axis=0, norm="ortho")
     rng = np.random.default_rng(seed)
     rows = np.concatenate([data.patches(p.astype(np.float32)) for p in data.photographs()])
     if n + 20_000 > len(rows):
         raise ValueError(f"rows: expected at most {len(rows) - 20_000}, got {n}")
     rows = rows[rng.permutation(len(rows))[: n + 20_000]]
     if kind == "dct":
-        rows = rows @ np.kron(c, c)[1:].T.astype(np.float32)
+        rows = rows @ cosines()
     else:
         rows = rows + rng.uniform(-0.5, 0.5, rows.shape) / 255
         rows = (rows - rows.mean(axis=1, keepdims=True))[:, :63]
@@ -129,13 +134,9 @@ SUITE = {
 def patches_of_all(n):
     """Patches of every photograph that scikit-learn and scikit-image carry, of each the same share at random: n in all,
     DCT coefficients, and 20,000 more held out."""
-    from scipy.fft import dct
-
     from helpers import data
 
-    c = dct(np.eye(8), axis=0, norm="ortho")
-    basis = np.kron(c, c)[1:].T.astype(np.float32)
-    rng, parts = np.random.default_rng(0), []
+    rng, parts, basis = np.random.default_rng(0), [], cosines()
     pictures = data.all_photographs().values()
     share = (n + 20_000) / sum(np.prod(np.array(picture.shape) - 7) for picture in pictures)
     for picture in pictures:
@@ -175,7 +176,6 @@ def fit_stepwise(train, test, k, target, passes=12, seed=0):
             looks.append((self.step, -model.evaluate(test, batch_size=5000, verbose=0)))
 
         def on_train_batch_end(self, batch, logs=None):
-            super().on_train_batch_end(batch)
             self.step += 1
             if many and target and not (looks and looks[-1][1] >= target):
                 self.look()
@@ -185,10 +185,11 @@ def fit_stepwise(train, test, k, target, passes=12, seed=0):
             self.look()
 
     # Once for the clock, once more for the scores: what is scored between two steps takes their place in the caches.
-    for callback in (Watch(),) if passes == 1 and not target else (Clock(), Watch()):
+    # A single look at the end comes between no steps.
+    for callbacks in [[Clock(), Watch()]] if passes == 1 and not target else [[Clock()], [Watch()]]:
         begin = time.perf_counter()
         model = StepwiseEM(MixtureLayout(k, train.shape[1]), seed=seed)
-        model.fit(train, verbose=0, callbacks=[callback])
+        model.fit(train, verbose=0, callbacks=callbacks)
     return [(times[min(step, len(times) - 1)], score) for step, score in looks]
 
 

@@ -462,10 +462,11 @@ def main():
         found = np.array([list(result.values()) for result in results])  # [seeds, borrowed, prior, what]
         gains = found - found[:, :1]
         print("test bound over that of 0 borrowed images, and agreement: two-step, early (medians; better at)")
-        for n, gain in zip(BORROWED[1:], np.moveaxis(gains[:, 1:, :, 1], 1, 0), strict=True):
+        for i, n in enumerate(BORROWED[1:], 1):
+            gain, agreement = gains[:, i, :, 1], np.median(found[:, i, :, 2], axis=0)
             medians, better = np.median(gain, axis=0), np.sum(gain > 0, axis=0)
-            print(f"{n:>5}: {medians[0]:+.2f} ({better[0]}), {medians[1]:+.2f} ({better[1]}) of {len(gain)}", end="")
-            print("; agreement {:.3f}, {:.3f}".format(*np.median(found[:, BORROWED.index(n), :, 2], axis=0)))
+            print(f"{n:>5}: {medians[0]:+.2f} ({better[0]}), {medians[1]:+.2f} ({better[1]}) of {len(gain)}; ", end="")
+            print(f"agreement {agreement[0]:.3f}, {agreement[1]:.3f}")
         summary = {"borrowed": BORROWED}
         summary |= {name: found[..., i].round(3).tolist() for i, name in ((1, "test"), (2, "agreement"))}
         print(json.dumps(summary))
