@@ -152,21 +152,22 @@ def _pixels(png, size=None):
 def short_path(cells):
     """The numbers of the cells on the short path that the first cell names, or None where it names none.
 
-    "sections 1, 3 and 4": what precedes the first section, and these; "what is marked ○": all but the parts under a
-    heading with that mark.
+    "sections 1, 3 and 4": what precedes the first section, and these; "what is marked ○": not the parts under a heading
+    with that mark.
     """
     told = re.search(r"\*\*Short path\*\*[^.(:]*[:.(](.*)", _text(cells[0]["source"]), flags=re.S)
     if not told:
         return None
     wanted = re.search(r"sections? ([\d, and]+)", told[1].split("\n")[0])
     wanted = wanted and set(re.findall(r"\d+", wanted[1]))
+    no_asides = "○" in told[1].split("\n")[0]
     chosen, section, left_out = [], None, 0
     for index, cell in enumerate(cells):
         for level, title in re.findall(r"^(#+) (.*)", _text(cell["source"]), flags=re.M):
             if cell["cell_type"] == "markdown":
                 section = title.split(" ")[0] if level == "##" else section
                 left_out = (left_out or len(level)) if "○" in title else (len(level) > left_out) * left_out
-        if not left_out if wanted is None else section is None or section in wanted:
+        if (wanted is None or section is None or section in wanted) and not (no_asides and left_out):
             chosen.append(index)
     return chosen
 

@@ -220,6 +220,13 @@ def short_path_by_marks(notebook):
     cells[4]["source"] = "draw(x)"
 
 
+def short_path_by_both(notebook):
+    short_path_by_marks(notebook)
+    cells = notebook["cells"]
+    cells[0]["source"] = cells[0]["source"].replace("leave out", "section 1, and leave out")
+    cells[2:2] = [{"cell_type": "markdown", "metadata": {}, "source": "## 1 · One"}]
+
+
 def drawing_not_folded(notebook):
     notebook["cells"][2]["source"] = "\n".join(["plot()"] * 9)
 
@@ -296,6 +303,7 @@ def test_a_good_notebook_has_no_problems():
         (drawing_not_folded, "only draws"),
         (short_path_by_sections, "on the short path, and it reads fig"),
         (short_path_by_marks, "on the short path, and it reads fig"),
+        (short_path_by_both, "on the short path, and it reads fig"),
         (svg, "SVG"),
         (unplanned_error, "without the tag raises-exception"),
         (planned_error_missing, "nothing was raised"),
