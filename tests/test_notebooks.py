@@ -5,6 +5,7 @@ import collections
 import copy
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,18 @@ def test_readme_shows_the_opening_picture_as_it_is(path):
     kept = ROOT / "docs" / "pictures" / f"{path.stem}.png"
     assert kept.read_bytes() == attached
     assert f"](docs/pictures/{kept.name})" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.name[0].isdigit()], ids=lambda path: path.name)
+def test_readme_tells_the_time_of_the_lesson(path):
+    """The minutes of its sittings: "two sittings of about 110 and 90 minutes", "two sittings of about 60 minutes"."""
+    opening = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
+    told = re.search(r"\*\*Time\*\*: two sittings of about (\d+)(?: and (\d+))? minutes", opening)
+    minutes = int(told[1]) + int(told[2] or told[1])
+    row = re.search(
+        rf"^\| \[.*\]\(notebooks/{path.name}\) \| .* \| (\d+) \|$", (ROOT / "README.md").read_text("utf-8"), re.M
+    )
+    assert int(row[1]) == minutes
 
 
 def test_no_large_picture_is_kept_twice():
