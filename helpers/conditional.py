@@ -12,6 +12,13 @@ from helpers.distributions import FastMultivariateNormalTriL
 
 tfd = tfp.distributions
 
+LOWER = (  # operators whose matrix is lower triangular
+    tf.linalg.LinearOperatorLowerTriangular,
+    tf.linalg.LinearOperatorDiag,
+    tf.linalg.LinearOperatorScaledIdentity,
+    tf.linalg.LinearOperatorIdentity,
+)
+
 
 def marginal(mixture, dims):
     """The mixture of some of the dimensions, the others integrated out.
@@ -86,7 +93,7 @@ def condition(mixture, dims, values):
 
 
 def _parts(mixture):
-    """logits [..., K], loc [..., K, D], lower triangular factor [..., K, D, D], all float64."""
+    """logits [..., K], loc [..., K, D], factor [..., K, D, D], lower triangular, its diagonal positive; float64."""
     parts = getattr(mixture, "components_distribution", None)
     known = isinstance(parts, (tfd.MultivariateNormalLinearOperator, tfd.MultivariateNormalTriL))
     if not (isinstance(mixture, tfd.MixtureSameFamily) and known):
@@ -94,13 +101,16 @@ def _parts(mixture):
         raise ValueError(f"mixture: expected a MixtureSameFamily of multivariate normals, got {kind}")
     weights = mixture.mixture_distribution
     logits = tf.math.log(weights.probs) if weights.logits is None else weights.logits
-    loc, scale = parts.mean(), parts.scale.to_dense()
+    loc, scale, lower = parts.mean(), parts.scale.to_dense(), isinstance(parts.scale, LOWER)
     if scale.shape.rank == 2:  # one factor for all components
         scale = tf.repeat(scale[tf.newaxis], loc.shape[-2], axis=0)
     for part in (logits, loc, scale):
         if not tf.is_symbolic_tensor(part) and np.isnan(part).any():
             raise ValueError("mixture: expected numbers, got NaN in its logits, means or factors")
-    return tuple(tf.cast(part, tf.float64) for part in (logits, loc, scale))
+    logits, loc, scale = (tf.cast(part, tf.float64) for part in (logits, loc, scale))
+    if lower:  # the sign of a column is free
+        scale *= tf.where(tf.linalg.diag_part(scale) < 0, -1.0, tf.ones([], tf.float64))[..., tf.newaxis, :]
+    return logits, loc, scale if lower else _lower(scale)
 
 
 def _split(dims, d):
@@ -121,14 +131,19 @@ def _split(dims, d):
 
 
 def _reordered(scale, order):
-    """The lower factor of the same covariance with its dimensions in another order.
-
-    By a QR decomposition: the rows of L in that order are R^T Q^T, and Q drops out of the covariance. No covariance is
-    formed, which would cost half the digits.
-    """
+    """The lower factor of the same covariance with its dimensions in another order."""
     if order == list(range(len(order))):
         return scale
-    r = tf.linalg.qr(tf.linalg.matrix_transpose(tf.gather(scale, order, axis=-2))).r
+    return _lower(tf.gather(scale, order, axis=-2))
+
+
+def _lower(scale):
+    """The lower triangular factor of the covariance scale scale^T.
+
+    By a QR decomposition: scale is R^T Q^T, and Q drops out of the covariance. No covariance is formed, which would
+    cost half the digits.
+    """
+    r = tf.linalg.qr(tf.linalg.matrix_transpose(scale)).r
     sign = tf.sign(tf.linalg.diag_part(r))
     return tf.linalg.matrix_transpose(sign[..., tf.newaxis] * r)
 

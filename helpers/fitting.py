@@ -3,6 +3,7 @@
 The formulas are derived in notebook 02. Letters: B rows of a batch, K components, D dimensions.
 """
 
+import contextlib
 import itertools
 import math
 import re
@@ -252,10 +253,14 @@ class StepwiseEM(tf_keras.Model):
         if not isinstance(layout, MixtureLayout):
             raise ValueError(f"layout: expected a MixtureLayout, got {type(layout).__name__}")
         k, d = layout.num_components, layout.event_size
-        if not 0.5 < alpha <= 1:
-            raise ValueError(f"alpha: expected a number above 0.5 and at most 1, got {alpha!r}")
-        if gamma is not None and not 0 < gamma <= 1:
-            raise ValueError(f"gamma: expected a number above 0 and at most 1, got {gamma!r}")
+        arguments.number("alpha", alpha, "a number above 0.5 and at most 1", lambda given: 0.5 < given <= 1)
+        if gamma is not None:
+            arguments.number("gamma", gamma, "a number above 0 and at most 1", lambda given: 0 < given <= 1)
+        if not isinstance(tied, (bool, np.bool_)):
+            raise ValueError(f"tied: expected True or False, got {tied!r}")
+        arguments.generator(seed)
+        starts = arguments.whole_number("starts", starts, most=999)
+        rank = rank if rank is None else arguments.whole_number("rank", rank)
         if prior_rows is not None:
             arguments.not_negative("prior_rows", prior_rows)
         if tied and layout.covariance == "full":
@@ -265,8 +270,6 @@ class StepwiseEM(tf_keras.Model):
                 f"rank: expected a whole number from 1 to {d - 1}, covariance 'tril' and tied False, got {rank!r}, "
                 f"{layout.covariance!r} and {tied!r}"
             )
-        if starts not in range(1, 1000):
-            raise ValueError(f"starts: expected a whole number of at least 1, got {starts!r}")
         self.layout, self.alpha, self.gamma, self.tied, self.rank = layout, float(alpha), gamma, bool(tied), rank
         self.prior_rows = prior_rows
         self.starts, self.seed, self.revived = starts, seed, []
@@ -300,7 +303,7 @@ class StepwiseEM(tf_keras.Model):
         self.built = True
         self._loss = tf_keras.metrics.Mean("loss")
         # A step is traced by itself. Keras would trace it once more, which takes longer than a pass over 100,000 rows.
-        self.compile(run_eagerly=not tf.distribute.has_strategy())
+        self.compile(run_eagerly=not tf.distribute.has_strategy(), weighted_metrics=[])
 
     # ---- what the fitted mixture is
 
@@ -359,21 +362,25 @@ class StepwiseEM(tf_keras.Model):
           The mean log density of the batch before the step; with `variances` a lower bound on its expectation.
 
         Raises:
-          tf.errors.InvalidArgumentError: for NaN or infinity, fewer than K rows, weights that are negative or all 0.
-            Nothing has changed then.
+          ValueError: for other shapes, and, where it is not traced, before `fit`, `adapt` or `start_from`.
+          tf.errors.InvalidArgumentError: for NaN or infinity, fewer than K rows, variances that are negative, weights
+            that are negative or all 0. Nothing has changed then.
         """
         if self.gamma is None:
             gamma = (tf.cast(self.steps, tf.float64) + 2) ** -self.alpha
         else:
             gamma = tf.constant(self.gamma, tf.float64)
         if tf.executing_eagerly():
+            x = tf.convert_to_tensor(x)
+            self._check_shape(x)
+            self._check_adapted()
             return self._now(self._traced_step, (x, variances, sample_weight), gamma)
         return self._step(x, variances, sample_weight, gamma)
 
     def _now(self, function, given, *others):
         """One of the two functions below, traced once for rows of any number; `given` as in `step`."""
         given = [None if part is None else tf.convert_to_tensor(part) for part in given]
-        self._check_shape(given[0])
+        self._check_shape(*given)
         of_any_number = [part if part is None else tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in given]
         exact = bool(self._far())
         function.get_concrete_function(*of_any_number, *others, exact)
@@ -424,9 +431,12 @@ class StepwiseEM(tf_keras.Model):
         inverse = tf.linalg.triangular_solve(self.whitener, tf.eye(self.layout.event_size, dtype=tf.float64))
         return tf.matmul(centred, inverse, transpose_b=True)
 
-    def _check_shape(self, x):
+    def _check_shape(self, x, variances=None, sample_weight=None):
         if x.shape.rank != 2 or x.shape[1] not in (None, self.layout.event_size):
             raise ValueError(f"x: expected [B, {self.layout.event_size}], got shape {tuple(x.shape)}")
+        for name, part, axes in (("variances", variances, 2), ("sample_weight", sample_weight, 1)):
+            if part is not None and not x.shape[:axes].is_compatible_with(part.shape):
+                raise ValueError(f"{name}: expected shape {tuple(x.shape[:axes])} as x, got {tuple(part.shape)}")
 
     def _far(self):
         """Whether a component is so far from the middle of the data that float32 would lose its variance."""
@@ -464,6 +474,9 @@ class StepwiseEM(tf_keras.Model):
         if variances is not None:
             variances = tf.cast(variances, tf.float64)
             variances.set_shape(z.shape)
+            positive = tf.debugging.assert_non_negative(variances, "variances: expected numbers of at least 0")
+            with tf.control_dependencies([positive]):
+                variances = tf.identity(variances)
             length = tf.square(inverse * unit) if self.diagonal else tf.reduce_sum(tf.square(inverse @ unit), axis=-2)
         given = (z, weights, tf.math.log(self.weights_), self.whitened_loc, inverse, variances, length)
 
@@ -531,12 +544,27 @@ class StepwiseEM(tf_keras.Model):
         return [self._loss]
 
     def evaluate(self, x=None, y=None, batch_size=None, sample_weight=None, **options):
-        """As Keras's, but float64 rows keep their digits, which Keras rounds to float32."""
-        return super().evaluate(_in_batches(x, sample_weight, batch_size), **options)
+        """As Keras's, but float64 rows keep their digits, which Keras rounds to float32; x is checked as by `fit`."""
+        return super().evaluate(self._in_batches(x, sample_weight, batch_size), **options)
 
     def predict(self, x, batch_size=None, **options):
         """The responsibilities [N, K]; float64 rows keep their digits."""
-        return super().predict(_in_batches(x, None, batch_size), **options)
+        return super().predict(self._in_batches(x, None, batch_size), **options)
+
+    def load_weights(self, *args, **options):
+        with self._all_or_nothing():
+            return super().load_weights(*args, **options)
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self):
+        """What goes wrong inside leaves the model as it was."""
+        before = [variable.numpy() for variable in self.weights]
+        try:
+            yield
+        except BaseException:
+            for variable, value in zip(self.weights, before, strict=True):
+                variable.assign(value)
+            raise
 
     def adapt(self, x, variances=None, sample_weight=None, whole=False):
         """Take whitening and start from rows: at most 20,000 of them, chosen at random. `fit` does it where it was not
@@ -552,6 +580,10 @@ class StepwiseEM(tf_keras.Model):
           ValueError: for another shape, NaN or infinity, too few rows, a column that is constant or, but for "diag", a
             sum of multiples of others.
         """
+        with self._all_or_nothing():
+            self._adapt(_floats("x", x), variances, sample_weight, whole)
+
+    def _adapt(self, x, variances, sample_weight, whole):
         scarce = whole and len(x) < min(self.layout.params_size, ROWS_FOR_START)
         rows, variances, weights = self._whiten(x, variances, sample_weight, scarce)
         k, d = self.layout.num_components, self.layout.event_size
@@ -642,15 +674,19 @@ class StepwiseEM(tf_keras.Model):
         Raises:
           ValueError: for labels that are none, and as `adapt`.
         """
+        x, variances, _ = self._check_arrays(x, variances, None)
         k, n, labels = self.layout.num_components, len(x), np.asarray(labels)
         if labels.shape != (n,) or set(labels.tolist()) != set(range(k)):
             raise ValueError(f"labels: expected [{n}] whole numbers, each of 0 to {k - 1}, got {labels!r:.60}")
         if self.rank:
             raise ValueError(f"labels: expected a model without rank, got rank {self.rank}")
-        x, variances, _ = self._check_arrays(x, variances, None)
-        self._whiten(x, variances)
-        self._set_labels(labels, self._whitened(x).numpy(), variances, np.full(n, 1 / n))
-        self.adapted.assign(1)
+        with self._all_or_nothing():
+            self._whiten(x, variances)
+            try:
+                self._set_labels(labels.astype(np.int64), self._whitened(x).numpy(), variances, np.full(n, 1 / n))
+            except tf.errors.InvalidArgumentError as error:
+                raise ValueError(_assertion(error)) from None
+            self.adapted.assign(1)
 
     def _set_labels(self, labels, z, variances, weights):
         """The M-step on clusters of whitened rows; weights [N] sum to 1."""
@@ -736,7 +772,8 @@ class StepwiseEM(tf_keras.Model):
         Args:
           x: array [N, D]; or a pair of arrays, rows and their variances [N, D], see `step`; or a `tf.data.Dataset` of
             batches: rows [B, D], or (rows, ignored, weights). Float64 rows keep their digits. Of several workers, after
-            `adapt`, what the strategy's `distribute_datasets_from_function` gives, with `steps_per_epoch`.
+            `adapt`, what the strategy's `distribute_datasets_from_function` gives, with `steps_per_epoch`. A
+            dataset has its rows in random order: the average would follow batches of one kind, then of another.
           y: None, or what Keras's users hand over in its place: the rows once more. It is not looked at.
           batch_size: of arrays, at least K; all rows where there are at most 20,000, otherwise the larger of 5,000 and
             50 K, and then as near to it as N is divided evenly.
@@ -756,7 +793,8 @@ class StepwiseEM(tf_keras.Model):
         if isinstance(x, tf.distribute.DistributedDataset):
             self._check_adapted()  # all workers alike, which no worker's own batches can see to
         elif not isinstance(x, tf.data.Dataset):
-            rows, variances = x if isinstance(x, (tuple, list)) and len(x) == 2 else (x, None)
+            pair = isinstance(x, tuple) or isinstance(x, list) and all(hasattr(part, "shape") for part in x)
+            rows, variances = x if pair and len(x) == 2 else (x, None)
             rows, variances, weights = self._check_arrays(rows, variances, sample_weight)
             x = self._batches(rows, variances, weights, batch_size)
             self._adapt_once(rows, variances, weights, whole=True)
@@ -769,9 +807,8 @@ class StepwiseEM(tf_keras.Model):
             if not self.adapted.numpy():  # a mirrored variable itself is always true
                 self._adapt_once(*_first_rows(x, self.layout.event_size))
         if (held_out := options.get("validation_data")) is not None and not isinstance(held_out, tf.data.Dataset):
-            options["validation_data"] = _in_batches(
-                held_out[0] if isinstance(held_out, tuple) else held_out, None, None
-            )
+            held_out, weights = (*held_out, None, None)[:3:2] if isinstance(held_out, tuple) else (held_out, None)
+            options["validation_data"] = self._in_batches(held_out, weights, None, "validation_data")
         callbacks = callbacks if isinstance(callbacks, tf_keras.callbacks.CallbackList) else list(callbacks or [])
         try:
             return super().fit(x, epochs=epochs, callbacks=[*callbacks, where], **options)
@@ -780,6 +817,9 @@ class StepwiseEM(tf_keras.Model):
             if message is None:
                 raise
             raise ValueError(f"{message} in batch {where.batch} of epoch {where.epoch}, counted from 0") from None
+        finally:  # Keras keeps what it validates with where a fit was broken off
+            if getattr(self, "_eval_data_handler", None) is not None:
+                del self._eval_data_handler
 
     def _adapt_once(self, rows, variances, weights, whole=False):
         with self.distribute_strategy.scope():
@@ -791,10 +831,7 @@ class StepwiseEM(tf_keras.Model):
         k, n = self.layout.num_components, len(rows)
         if batch_size is None:
             batch_size = n if n <= ROWS_FOR_START else max(5000, 50 * k)
-        if batch_size not in range(k, max(n, k) + 1):
-            raise ValueError(
-                f"batch_size: expected a whole number from {k}, the components, to {n}, got {batch_size!r}"
-            )
+        batch_size = arguments.whole_number("batch_size", batch_size, k, max(n, k))  # a row for each component
         parts = -(-n // batch_size)
         if n // parts < k:
             parts = n // k
@@ -812,16 +849,30 @@ class StepwiseEM(tf_keras.Model):
         dataset = tf.data.Dataset.from_generator(shuffled, output_signature=specs)
         return dataset.prefetch(2).apply(tf.data.experimental.assert_cardinality(parts))
 
-    def _check_arrays(self, x, variances, weights):
-        """Arrays of the right shape, finite, float32 or float64, enough rows."""
+    def _in_batches(self, x, sample_weight, batch_size, name="x"):
+        """Arrays, or a pair of rows and variances, as a dataset; a dataset as it is."""
+        self._check_adapted()
+        if isinstance(x, tf.data.Dataset):
+            if sample_weight is not None:
+                raise ValueError("sample_weight: expected None for a dataset, whose batches have their own")
+            return x
+        rows, variances = x if isinstance(x, tuple) and len(x) == 2 else (x, None)
+        rows, variances, weights = self._check_arrays(rows, variances, sample_weight, fit=False, name=name)
+        x = rows if variances is None else (rows, variances)
+        parts = (x,) if weights is None else (x, np.zeros(len(rows)), weights)
+        return tf.data.Dataset.from_tensor_slices(parts).batch(batch_size or 5000)
+
+    def _check_arrays(self, x, variances, weights, fit=True, name="x"):
+        """Arrays of the right shape, finite, float32 or float64, enough rows to `fit`."""
         k, d = self.layout.num_components, self.layout.event_size
-        x = _floats("x", x)
+        x = _floats(name, x)
         if x.ndim != 2 or x.shape[1] != d:
-            raise ValueError(f"x: expected [N, {d}], got shape {x.shape}")
-        least = max(k, 2 if self.diagonal else d + 1)
+            raise ValueError(f"{name}: expected [N, {d}], got shape {x.shape}")
+        least = max(k, 2 if self.diagonal else d + 1) if fit else 1
         if len(x) < least:
-            raise ValueError(f"x: expected at least {least} rows for {k} components in {d} dimensions, got {len(x)}")
-        _check_finite("x", x)
+            why = f" for {k} components in {d} dimensions" if fit else ""
+            raise ValueError(f"{name}: expected at least {least} rows{why}, got {len(x)}")
+        _check_finite(name, x)
         if variances is not None:
             variances = _floats("variances", variances)
             if variances.shape != x.shape:
@@ -905,10 +956,14 @@ class _Progress(tf_keras.callbacks.Callback):
 def _whitener(rows, centre, weights, error, eps, diagonal):
     """The lower triangular factor of the rows' covariance, by a QR decomposition, which keeps twice the digits."""
     centred = rows - centre
-    spread = np.sqrt(weights @ centred**2 + np.diag(error))
+    with np.errstate(over="ignore"):  # which is said below
+        spread = np.sqrt(weights @ centred**2 + np.diag(error))
     constant = np.flatnonzero((np.ptp(rows, axis=0) <= 4 * eps * np.abs(rows).max(axis=0)) & (np.diag(error) == 0))
     if len(constant):
         raise ValueError(f"x: expected columns that vary, got the constant column {constant[0]}")
+    if not np.all((1e-150 < spread) & (spread < 1e150)):
+        j = int(np.argmin((1e-150 < spread) & (spread < 1e150)))
+        raise ValueError(f"x: expected standard deviations from 1e-150 to 1e150, got {spread[j]:.3g} in column {j}")
     if diagonal:
         return spread
     root = np.sqrt(weights)[:, np.newaxis] * centred / spread
@@ -925,7 +980,12 @@ def _whitener(rows, centre, weights, error, eps, diagonal):
 
 
 def _floats(name, value):
-    array = np.asarray(value)
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name}: expected numbers, got a masked array with some that are masked")
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        raise ValueError(f"{name}: expected an array of numbers, got {value!r:.60}") from None
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name}: expected an array of numbers, got {array.dtype}")
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
@@ -937,15 +997,6 @@ def _check_finite(name, array):
         if bad.any():
             row = start + int(np.argmax(bad.reshape(len(bad), -1).any(axis=1)))
             raise ValueError(f"{name}: expected finite numbers, got NaN or infinity in row {row}")
-
-
-def _in_batches(x, sample_weight, batch_size):
-    """Arrays, or a pair of rows and variances, as a dataset; a dataset as it is."""
-    if isinstance(x, tf.data.Dataset):
-        return x
-    x = tuple(map(np.asarray, x)) if isinstance(x, tuple) else np.asarray(x)
-    parts = (x,) if sample_weight is None else (x, np.zeros(len(sample_weight)), np.asarray(sample_weight))
-    return tf.data.Dataset.from_tensor_slices(parts).batch(batch_size or 5000)
 
 
 def _sure(condition, message):
@@ -987,5 +1038,7 @@ def _first_rows(dataset, d):
 
 def _assertion(error):
     """The message of one of `step`'s assertions inside TensorFlow's report of it, or None."""
-    found = re.search(r"((?:x|sample_weight|prior_rows|steps): [^'\]\[]*)[\]']*(?:\s*\[?(-?[\d.]+)\]?)?", error.message)
+    found = re.search(
+        r"((?:x|variances|sample_weight|prior_rows|steps): [^'\]\[]*)[\]']*(?:\s*\[?(-?[\d.]+)\]?)?", error.message
+    )
     return found and " ".join(part.strip() for part in found.groups() if part)

@@ -52,13 +52,18 @@ def _ridge(z, y):
     """A function of the strength: slope [I, D], and what each row leaves to the line of all others [N, D]."""
     y = y - y.mean(axis=0)
     u, s, vt = np.linalg.svd(z - z.mean(axis=0), full_matrices=False)
+    held = s > 1e-10 * s[0]
+    u, s, vt = u[:, held], s[held], vt[held]
     along, squared = u.T @ y, u**2
+    # What no line in x reaches: next to nothing where there are more columns than rows. There residual and
+    # 1 - leverage are both as small as the ridge, so neither may be a difference of large numbers.
+    beyond, free_of_all = y - u @ along, np.maximum(1 - 1 / len(z) - squared.sum(axis=1), 0)
 
     def fit(strength):
-        share = np.zeros_like(s) if np.isinf(strength) else s**2 / (s**2 + strength * len(z))
-        free = 1 - 1 / len(z) - squared @ share  # 1 - leverage
-        slope = vt.T @ ((share / np.maximum(s, 1e-300))[:, np.newaxis] * along)
-        return slope, (y - u @ (share[:, np.newaxis] * along)) / np.maximum(free, 1e-6)[:, np.newaxis]
+        lost = np.ones_like(s) if np.isinf(strength) else strength * len(z) / (s**2 + strength * len(z))
+        free = free_of_all + squared @ lost  # 1 - leverage
+        slope = vt.T @ (((1 - lost) / s)[:, np.newaxis] * along)
+        return slope, (beyond + u @ (lost[:, np.newaxis] * along)) / np.maximum(free, 1e-12)[:, np.newaxis]
 
     return fit
 

@@ -9,6 +9,7 @@ import math
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
+import tf_keras
 
 from helpers import arguments
 from helpers.conditional import _parts
@@ -111,7 +112,8 @@ class ConditionalService(tf.Module):
     - `responsibilities(x, y)`: [N, K].
     - `sample(x, seed)`: [N, D], one y for each x.
 
-    Where the network's own float32 numbers overflow, for x or y of 1e20 say, an InvalidArgumentError says so.
+    x and y are float32: where x has a large offset beside its spread, digits are lost before the network sees them.
+    Where the network's own numbers overflow, for x or y of 1e20 say, an InvalidArgumentError says so.
 
     Args:
       model: a Keras model; model(x) is a `tfd.MixtureSameFamily` of batch shape [N] and event shape [D].
@@ -122,6 +124,8 @@ class ConditionalService(tf.Module):
 
     def __init__(self, model):
         super().__init__()
+        if not isinstance(model, tf_keras.Model) or not model.built:
+            raise ValueError(f"model: expected a Keras model that is built, got {type(model).__name__}")
         inputs = model.input_shape[-1]
         mixture = model(tf.zeros([1, inputs]))
         if not isinstance(getattr(mixture, "tensor_distribution", mixture), tfd.MixtureSameFamily):
@@ -146,7 +150,11 @@ class ConditionalService(tf.Module):
 
         def sample(x, seed):  # one row more than asked for, since some distributions cannot draw for no row
             x = tf.concat([_rows("x", x, inputs), tf.zeros([1, inputs])], axis=0)
-            return {"y": _sound(model(x).sample(seed=seed)[:-1])}
+            distribution = model(x)
+            y = distribution.sample(seed=seed)
+            # weights that are NaN pick no component, and the draw would be 0
+            y = tf.where(tf.math.is_finite(distribution.log_prob(y))[:, tf.newaxis], y, math.nan)
+            return {"y": _sound(y[:-1])}
 
         self.functions = {
             "log_prob": tf.function(log_prob, [x, y], autograph=False),
@@ -166,7 +174,7 @@ def _sure(value, condition, message):
 def _rows(name, value, width):
     """`value`, or an error that says what is wrong: its shape, or which is its first row with NaN or infinity."""
     shape = tf.shape(value)  # a loaded function may be handed any
-    right = tf.equal(tf.reduce_sum(shape[1:]), width)
+    right = tf.reduce_all(tf.equal(shape[1:], width)) & tf.equal(tf.reduce_sum(shape[1:]), width)
     value = _sure(value, right, [f"{name}: expected [N, {width}], got shape", shape])
     return _finite(value, f"{name}: expected finite numbers, got NaN or infinity in row")
 

@@ -45,12 +45,7 @@ def find_shards(folder):
     if not files:
         raise ValueError(f"folder: expected files named *.npy, got none in {str(folder)!r}")
     for file in files:
-        try:
-            array = np.load(file, mmap_mode="r", allow_pickle=False)
-        except Exception as error:  # NumPy has several for a file that is not whole
-            raise ValueError(f"{file.name}: expected a whole .npy file, got one that does not load ({error})") from None
-        if not isinstance(array, np.memmap):
-            raise ValueError(f"{file.name}: expected one array, as np.save writes it, got {type(array).__name__}")
+        array = _opened(file)
         if array.ndim != 2 or not array.size or array.dtype.name not in KINDS or not array.dtype.isnative:
             raise ValueError(
                 f"{file.name}: expected rows [N, D] of {', '.join(KINDS)}, got {array.dtype} of shape {array.shape}"
@@ -66,6 +61,16 @@ def find_shards(folder):
                 f"of shape {array.shape}"
             )
     return Shards(tuple(map(str, files)), *first.shape, first.dtype)
+
+
+def _opened(file):
+    try:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # NumPy has several for a file that is not whole
+        raise ValueError(f"{file.name}: expected a whole .npy file, got one that does not load ({error})") from None
+    if not isinstance(array, np.memmap):
+        raise ValueError(f"{file.name}: expected one array, as np.save writes it, got {type(array).__name__}")
+    return array
 
 
 def stream(shards, batch, first=0, prepare=None, worker=0, workers=1, passes=1):
@@ -90,11 +95,13 @@ def stream(shards, batch, first=0, prepare=None, worker=0, workers=1, passes=1):
       infinity, which `StepwiseEM.fit` hands on as a ValueError: it names the file and the block.
 
     Raises:
-      ValueError: for sizes that do not divide each other, a worker or a first batch that there is not.
+      ValueError: for sizes that do not divide each other, a worker or a first batch that there is not; for a shard of
+        this worker that is no longer what `find_shards` saw.
     """
-    block, files, workers = batch // len(shards.files), shards.files, arguments.whole_number("workers", workers)
-    passes = arguments.whole_number("passes", passes)
-    if batch < 1 or batch % len(files):
+    files, workers = shards.files, arguments.whole_number("workers", workers)
+    batch, passes = arguments.whole_number("batch", batch), arguments.whole_number("passes", passes)
+    block = batch // len(files)
+    if batch % len(files):
         raise ValueError(f"batch: expected a multiple of the {len(files)} shards, got {batch!r}")
     if block > shards.rows:
         raise ValueError(f"batch: expected at most the {shards.rows * len(files)} rows of all shards, got {batch}")
@@ -103,6 +110,10 @@ def stream(shards, batch, first=0, prepare=None, worker=0, workers=1, passes=1):
             f"worker, workers: expected one of as many workers as divide {len(files)} shards, got {worker!r} of "
             f"{workers}"
         )
+    for file in map(Path, files[worker::workers]):
+        if (array := _opened(file)).shape != (shards.rows, shards.width) or array.dtype != shards.dtype:
+            saw = f"{shards.dtype} of shape {(shards.rows, shards.width)}, as find_shards saw it"
+            raise ValueError(f"{file.name}: expected {saw}, got {array.dtype} of shape {array.shape}")
     a_pass, size = shards.rows // block, block * shards.width * shards.dtype.itemsize
     left_over = (shards.rows % block) * shards.width * shards.dtype.itemsize
     names = [Path(file).name for file in files]
@@ -113,9 +124,12 @@ def stream(shards, batch, first=0, prepare=None, worker=0, workers=1, passes=1):
 
     def blocks(number):
         raw = tf.data.FixedLengthRecordDataset(tf.gather(files, number), size, HEADER, left_over)
-        start = tf.cast(first, tf.int64)
+        start, total = tf.cast(first, tf.int64), passes * a_pass
+        message = [f"first: expected a whole number from 0 to {total} batches, got", start]
+        with tf.control_dependencies([tf.debugging.Assert((start >= 0) & (start <= total), message)]):
+            start = tf.identity(start)
         later = raw.repeat(tf.maximum(passes - 1 - start // a_pass, 0))
-        left = raw.skip(start % a_pass).concatenate(later).take(passes * a_pass - start)  # whole passes are not read
+        left = raw.skip(start % a_pass).concatenate(later).take(total - start)  # whole passes are not read
         return left.enumerate(start).map(lambda t, text: rows(number, t, text))
 
     def rows(number, t, text):
@@ -153,13 +167,16 @@ class Backup(tf_keras.callbacks.Callback):
       writes: whether this process writes backups, of several workers the first alone.
 
     Raises:
-      ValueError: for an `every` below 1.
+      ValueError: for an `every` below 1, a folder that TensorFlow would take for a pattern; by `fit`, where the folder
+        holds backups of later steps and `restore` was not called: they would be mixed with new ones.
     """
 
     def __init__(self, folder, every=50, about="", writes=True):
         super().__init__()
         self.folder, self.every, self.about = Path(folder), arguments.whole_number("every", every), about
-        self.writes, self.damaged = writes, []
+        self.writes, self.damaged, self.looked = writes, [], False
+        if any(character in str(folder) for character in "*?[]"):
+            raise ValueError(f"folder: expected a path without * ? [ ], which TensorFlow expands, got {str(folder)!r}")
 
     def restore(self, model):
         """Give a model the state of the newest backup that is whole; all of it or nothing.
@@ -174,7 +191,7 @@ class Backup(tf_keras.callbacks.Callback):
           ValueError: for the backup of another model, and where backups are there and none is whole. Nothing has
             changed then, neither in the model nor in the folder.
         """
-        self.damaged, state = [], _state(model)
+        self.damaged, self.looked, state = [], True, _state(model)
         found = self._newest_first()
         for index in found:
             try:
@@ -212,6 +229,13 @@ class Backup(tf_keras.callbacks.Callback):
         for old in self._newest_first()[3:]:
             for file in self.folder.glob(f"{old.stem}.*"):
                 file.unlink()
+
+    def on_train_begin(self, logs=None):
+        found, steps = self._newest_first(), int(self.model.steps.numpy())
+        if self.writes and not self.looked and found and int(found[0].stem.removeprefix("step-")) > steps:
+            empty = "expected an empty one, or restore to be called first"
+            raise ValueError(f"folder: {empty}, got {found[0].stem} beside a model after {steps} steps")
+        self.looked = True
 
     def on_train_batch_end(self, batch, logs=None):
         if self.writes and int(self.model.steps.numpy()) % self.every == 0:

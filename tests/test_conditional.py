@@ -182,6 +182,25 @@ def test_bad_arguments_of_condition(dims, values, message):
         condition(MIXTURE, dims, values)
 
 
+def test_factors_of_every_sign_and_form():
+    """TFP takes factors that are not triangular, and triangular ones with a negative diagonal."""
+    rng = np.random.default_rng(3)
+    loc, triangle, x = rng.normal(size=(2, 4)), np.tril(rng.normal(size=(2, 4, 4))), rng.normal(size=(6, 4))
+    triangle[:, 1, 1] = -1
+    whole = tf.linalg.LinearOperatorFullMatrix(rng.normal(size=(2, 4, 4)))
+    for parts in (
+        tfd.MultivariateNormalTriL(loc, triangle),
+        tfd.MultivariateNormalDiagPlusLowRank(loc, np.full((2, 4), 0.7), rng.normal(size=(2, 4, 2))),
+        tfd.MultivariateNormalLinearOperator(loc, whole),
+    ):
+        mixture = tfd.MixtureSameFamily(tfd.Categorical(logits=np.array([0.0, 0.5])), parts)
+        for dims, rest in (([0, 1], [2, 3]), ([1, 0], [2, 3]), ([3, 1], [0, 2])):
+            known = scipy_log_prob(mixture, x[:, dims], dims)
+            np.testing.assert_allclose(marginal(mixture, dims).log_prob(x[:, dims]), known, rtol=1e-9)
+            ratio = scipy_log_prob(mixture, x, [0, 1, 2, 3]) - known
+            np.testing.assert_allclose(condition(mixture, dims, x[:, dims]).log_prob(x[:, rest]), ratio, rtol=1e-8)
+
+
 def test_as_many_values_as_mixtures():
     many = MixtureLayout(2, 3).distribution(np.zeros((4, MixtureLayout(2, 3).params_size), np.float32))
     with pytest.raises(ValueError, match=r"^values: expected leading axes that broadcast .* \[4\], got shape \(5, 1\)"):
@@ -278,6 +297,31 @@ def test_the_line_leaves_each_row_what_a_fit_without_it_leaves():
             ridge = 40 * min(strength, 1e9) * np.diag([0, 1, 1, 1])
             line = np.linalg.solve(design.T @ design + ridge, design.T @ y[rest])
             np.testing.assert_allclose(left[n], y[n] - line[0] - z[n] @ line[1:], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("inputs", [11, 12, 60])
+def test_with_more_columns_than_rows_the_line_leaves_what_a_fit_without_the_row_leaves(inputs):
+    """Residual and 1 - leverage are a millionth there; their quotient still is what fits one by one leave."""
+    rng = np.random.default_rng(inputs)
+    x, y = rng.normal(size=(12, inputs)), rng.normal(size=(12, 1))
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    for strength in (1e-6, 1e-2):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("helpers.network.STRENGTHS", np.array([strength]))
+            left = ridge_line(x, y)[2]
+        for n in range(12):
+            rest = np.arange(12) != n
+            rows, mean = z[rest] - z[rest].mean(axis=0), y[rest].mean()
+            line = rows.T @ np.linalg.solve(rows @ rows.T + 12 * strength * np.eye(11), y[rest] - mean)
+            np.testing.assert_allclose(left[n], y[n] - mean - (z[n] - z[rest].mean(axis=0)) @ line, rtol=1e-5)
+
+
+@pytest.mark.parametrize("inputs", [200, 2000])
+def test_of_noise_in_many_columns_the_network_starts_at_its_spread(inputs):
+    rng = np.random.default_rng(0)
+    x, y, new = rng.normal(size=(50, inputs)), rng.normal(size=(50, 1)), rng.normal(size=(500, inputs))
+    sigma = mixture_network(MixtureLayout(1, 1), x, y, hidden=(8,))(new).stddev().numpy()
+    assert 0.7 < sigma.mean() / y.std() < 1.4
 
 
 def test_the_line_is_shrunk_where_there_is_none_and_kept_where_it_is_steep():

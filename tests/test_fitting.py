@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+import tf_keras
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
@@ -375,7 +376,18 @@ def with_nan(row):
         (lambda: model_of(gamma=0), "gamma: expected a number above 0 and at most 1, got 0"),
         (lambda: model_of(prior_rows=-1), "prior_rows: expected a number of at least 0, got -1"),
         (lambda: model_of(rank=2), "rank: expected a whole number from 1 to 1"),
-        (lambda: model_of(starts=0), "starts: expected a whole number of at least 1, got 0"),
+        (lambda: model_of(alpha="a"), "alpha: expected a number above 0.5 and at most 1, got 'a'"),
+        (lambda: model_of(rank=1.0), "rank: expected a whole number of at least 1, got 1.0"),
+        (lambda: model_of(seed=-1), "seed: expected a whole number of at least 0, got -1"),
+        (lambda: model_of(tied="False"), "tied: expected True or False, got 'False'"),
+        (lambda: model_of().evaluate(BIRDS), "params: expected a model that was fitted"),
+        (lambda: model_of().step(BIRDS), "params: expected a model that was fitted"),
+        (
+            lambda: model_of().fit(BIRDS, batch_size=100.0, verbose=0),
+            "batch_size: expected a whole number from 3 to 342",
+        ),
+        (lambda: model_of().fit(1e200 * BIRDS, verbose=0), "x: expected standard deviations from 1e-150 to 1e150, got"),
+        (lambda: model_of(starts=0), "starts: expected a whole number from 1 to 999, got 0"),
         (lambda: StepwiseEM(MixtureLayout(3, 2, "full"), tied=True), "tied: expected False for covariance 'full'"),
         (lambda: model_of().params, "params: expected a model that was fitted"),
         (lambda: model_of().fit(BIRDS[:, :1], verbose=0), r"x: expected \[N, 2\], got shape \(342, 1\)"),
@@ -403,6 +415,78 @@ def test_bad_input_gets_one_clear_error(call, message):
     with pytest.raises(ValueError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+LABELS = np.arange(342) % 3
+
+
+def fitted_to_birds(**options):
+    model = model_of(**options)
+    model.fit(BIRDS, verbose=0)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda model: model.start_from(LABELS[:5], 2 * BIRDS), "labels: expected"),
+        (lambda model: model.start_from(np.r_[0, 1, np.full(340, 2)], 2 * BIRDS), "prior_rows: a component has lost"),
+        (lambda model: model.adapt(1e-200 * BIRDS), "x: expected standard deviations from 1e-150 to 1e150"),
+        (lambda model: model.adapt(np.r_[np.zeros((20, 2)), [[1, 2], [3, -1], [2, 2]]]), "prior_rows: a component"),
+        (lambda model: model.adapt(np.ma.masked_greater(BIRDS, 50)), "x: expected numbers, got a masked array"),
+        (lambda model: model.adapt([[1.0, 2.0], [3.0]]), "x: expected an array of numbers, got"),
+        (lambda model: model.fit(BIRDS, validation_data=BIRDS[:, :1]), r"validation_data: expected \[N, 2\], got"),
+        (lambda model: model.evaluate(BIRDS[:, :1]), r"x: expected \[N, 2\], got shape \(342, 1\)"),
+        (lambda model: model.evaluate(with_nan(7)), "x: expected finite numbers, got NaN or infinity in row 7"),
+        (lambda model: model.evaluate(BIRDS, sample_weight=-np.ones(342)), "sample_weight: expected numbers of at"),
+        (lambda model: model.evaluate(BIRDS, sample_weight=np.ones(5)), r"sample_weight: expected \[342\], got shape"),
+        (lambda model: model.evaluate(batches(BIRDS, 50), sample_weight=np.ones(342)), "sample_weight: expected None"),
+        (lambda model: model.predict(BIRDS[None]), r"x: expected \[N, 2\], got shape \(1, 342, 2\)"),
+        (lambda model: model.predict(BIRDS[:0]), "x: expected at least 1 rows, got 0"),
+        (lambda model: model.step(BIRDS, np.ones((5, 2))), r"variances: expected shape \(342, 2\) as x, got \(5, 2\)"),
+        (lambda model: model.step(BIRDS, sample_weight=np.ones(5)), r"sample_weight: expected shape \(342,\) as x"),
+        (lambda model: model.step(BIRDS, -np.ones((342, 2))), "variances: expected numbers of at least 0"),
+    ],
+)
+def test_what_is_refused_leaves_a_fitted_model_as_it_was(spoil, message):
+    model = fitted_to_birds(prior_rows=0)
+    before = [variable.numpy() for variable in model.weights]
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=message):
+        spoil(model)
+    for old, variable in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(old, variable.numpy())
+
+
+def test_whole_numbers_of_any_type_are_labels():
+    one, other = model_of(), model_of()
+    one.start_from(LABELS, BIRDS)
+    other.start_from(LABELS.astype(float), BIRDS)
+    np.testing.assert_array_equal(one.params, other.params)
+
+
+def test_weights_of_another_layout_leave_a_model_as_it_was(tmp_path):
+    one, other = fitted_to_birds(), StepwiseEM(MixtureLayout(3, 2, "diag"))
+    other.fit(BIRDS, verbose=0)
+    one.save_weights(tmp_path / "one.weights.h5")
+    before = other.params.numpy()
+    with pytest.raises(ValueError, match="Shape mismatch"):
+        other.load_weights(tmp_path / "one.weights.h5")
+    np.testing.assert_array_equal(other.params, before)
+
+
+def test_a_fit_that_is_broken_off_leaves_no_validation_data_to_the_next():
+    class Stop(tf_keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise KeyboardInterrupt
+
+    model = fitted_to_birds()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(BIRDS, validation_data=BIRDS + 100, epochs=2, verbose=0, callbacks=[Stop()])
+    seen = model.fit(BIRDS, validation_data=BIRDS, epochs=1, verbose=0).history["val_loss"]
+    assert seen[0] == pytest.approx(model.evaluate(BIRDS, verbose=0))
+    weights = np.arange(342) % 2
+    seen = model.fit(BIRDS, validation_data=(BIRDS, BIRDS, weights), epochs=1, verbose=0).history["val_loss"]
+    assert seen[0] == pytest.approx(model.evaluate(BIRDS[weights > 0], verbose=0))
 
 
 @pytest.mark.parametrize("spoil", ["nan", "inf", "small", "weights"])

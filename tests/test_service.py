@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
+import tf_keras
 
 from helpers.fitting import StepwiseEM
 from helpers.layout import MixtureLayout
 from helpers.network import mixture_network
 from helpers.service import ConditionalService, MixtureService
 
+tfd = tfp.distributions
 KINDS = [("full", 3, 2), ("tril", 4, 5), ("tril", 1, 3), ("diag", 3, 4), ("tril", 2, 1)]
 
 
@@ -85,7 +87,7 @@ def test_one_clear_answer_to_what_is_no_row_and_the_service_lives(tmp_path):
         assert answer[3] < -1e9 and np.isfinite(answer[3])
         r = served["responsibilities"](x=tf.constant(bad))["responsibilities"].numpy()
         assert np.all(np.isfinite(r[np.arange(5) != 3]))
-    for shape in ((2, 2), (2, 4), (3,), (2, 2, 3), ()):
+    for shape in ((2, 2), (2, 4), (3,), (2, 2, 3), (2, 1, 2), (2, 3, 0), (2, 3, 1), ()):
         for name in ("log_prob", "responsibilities"):
             with pytest.raises(tf.errors.InvalidArgumentError, match=r"x: expected \[N, 3\], got shape\]"):
                 served[name](x=tf.zeros(shape))
@@ -122,16 +124,34 @@ def test_export_of_a_network_with_a_mixture_behind_it(tmp_path, kind, d):
                 served[name](x=tf.constant(x), y=tf.zeros(y_shape))
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"x: expected \[N, 2\], got shape"):
         served["sample"](x=tf.zeros([1, 3]), seed=tf.constant([1, 0]))
+    far = tf.fill([1, 2], 3e38)
     with pytest.raises(tf.errors.InvalidArgumentError, match="got too large in row"):
-        served["log_prob"](x=tf.fill([1, 2], 3e38), y=tf.zeros([1, d]))
+        served["log_prob"](x=far, y=tf.zeros([1, d]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="got too large in row"):
+        served["sample"](x=far, seed=tf.constant([1, 2]))
     x[4, 0] = np.nan
     with pytest.raises(tf.errors.InvalidArgumentError, match="x: expected finite numbers"):
         served["log_prob"](x=tf.constant(x), y=tf.constant(y))
 
 
+def test_factors_of_every_sign_and_form():
+    """TFP takes a triangular factor with a negative diagonal, and factors that are not triangular."""
+    rng = np.random.default_rng(3)
+    loc, factor, rows = rng.normal(size=(2, 4)), np.tril(rng.normal(size=(2, 4, 4))), rng.normal(size=(6, 4))
+    factor[:, 1, 1] = -1
+    low_rank = tfd.MultivariateNormalDiagPlusLowRank(loc, np.full((2, 4), 0.7), rng.normal(size=(2, 4, 2)))
+    for parts in (tfd.MultivariateNormalTriL(loc, factor), low_rank):
+        mixture = tfd.MixtureSameFamily(tfd.Categorical(logits=np.array([0.0, 0.5])), parts)
+        got = MixtureService(mixture).functions["log_prob"](tf.constant(rows, tf.float32))["log_prob"]
+        np.testing.assert_allclose(got, mixture.log_prob(rows), rtol=1e-4)
+
+
 def test_what_is_no_mixture_is_refused():
     layout = MixtureLayout(2, 3, "tril")
     mixture = layout.distribution(np.zeros(layout.params_size))
+    for model in (3, tf_keras.Sequential([tf_keras.layers.Dense(2)])):
+        with pytest.raises(ValueError, match="^model: expected a Keras model that is built, got"):
+            ConditionalService(model)
     with pytest.raises(ValueError, match="^mixture: expected a MixtureSameFamily"):
         MixtureService(tfp.distributions.Normal(0.0, 1.0))
     with pytest.raises(ValueError, match=r"^mixture: expected batch shape \[\]"):

@@ -137,7 +137,8 @@ def test_no_shard_at_all(tmp_path):
     ("options", "message"),
     [
         ({"batch": 41}, "batch: expected a multiple of the 4 shards, got 41"),
-        ({"batch": 0}, "batch: expected a multiple of the 4 shards, got 0"),
+        ({"batch": 0}, "batch: expected a whole number of at least 1, got 0"),
+        ({"batch": 40.0}, "batch: expected a whole number of at least 1, got 40.0"),
         ({"batch": 4000}, "batch: expected at most the 1220 rows"),
         ({"batch": 40, "workers": 3}, "worker, workers: expected one of as many workers as divide 4 shards"),
         ({"batch": 40, "worker": 2, "workers": 2}, "got 2 of 2"),
@@ -149,6 +150,22 @@ def test_no_shard_at_all(tmp_path):
 def test_sizes_that_do_not_fit(folder, options, message):
     with pytest.raises(ValueError, match=message):
         stream(find_shards(folder), **options)
+
+
+@pytest.mark.parametrize("first", [-3, 31, 500])
+def test_a_variable_beyond_the_end_reads_nothing_again(folder, first):
+    beyond = stream(find_shards(folder), BATCH, first=tf.Variable(first, dtype=tf.int64))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="first: expected a whole number from 0 to 30 batches"):
+        batches(beyond)
+
+
+@pytest.mark.parametrize("rows", [np.zeros((160, D), "f4"), np.zeros((305, D + 1), "f4"), np.zeros((305, D)), None])
+def test_a_shard_that_changed_since_it_was_found_is_named(folder, rows):
+    shards, file = find_shards(folder), folder / "part-2.npy"
+    file.unlink() if rows is None else np.save(file, rows)
+    with pytest.raises(ValueError, match="^part-2.npy: expected "):
+        stream(shards, BATCH)
+    assert len(batches(stream(shards, BATCH, worker=0, workers=4))) == 30  # whose own shard is as it was
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -268,6 +285,21 @@ def test_no_backup_is_step_0(tmp_path):
     assert Backup(tmp_path / "none").restore(new_model()) == 0
     with pytest.raises(ValueError, match="every"):
         Backup(tmp_path, every=0)
+
+
+def test_a_folder_whose_name_is_a_pattern_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match=r"^folder: expected a path without \* \? \[ \], .* got .*run\[1\]"):
+        Backup(tmp_path / "run[1]")
+
+
+def test_a_fit_from_the_beginning_does_not_mix_with_later_backups(folder):
+    backups = folder / "b"
+    fitted(folder, backups)
+    before = {path.name: path.read_bytes() for path in backups.iterdir()}
+    model, rows = new_model(), stream(find_shards(folder), BATCH)
+    with pytest.raises(ValueError, match="^folder: expected an empty one, or restore to be called first, got step-30"):
+        model.fit(rows, epochs=1, verbose=0, callbacks=[Backup(backups, every=10, about="a")])
+    assert {path.name: path.read_bytes() for path in backups.iterdir()} == before
 
 
 # ---- workers

@@ -405,7 +405,7 @@ def parse():
     parser.add_argument("--most-steps", type=int, default=1500, help="but at most so many steps (default 1500)")
     parser.add_argument("--latent-size", type=int, default=48, help="D (default 48)")
     parser.add_argument("--components", type=int, default=10, help="K (default 10)")
-    parser.add_argument("--starts", type=int, default=4, help="of each EM fit (default 4)")
+    parser.add_argument("--starts", type=int, default=11, help="of each EM fit (default 11)")
     parser.add_argument("--gamma", type=float, default=0.02, help="step of stepwise EM (default 0.02)")
     parser.add_argument("--test", type=int, default=1000, help="at most so many test images (default 1000)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
