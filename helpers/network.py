@@ -99,7 +99,8 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
       hidden: units of the hidden layers.
       activation: of the hidden layers.
       floor: the smallest spread of a component in a direction that the others leave to it, in standard deviations of
-        what the line leaves; a positive number. Not below what y was rounded to.
+        what the line leaves; a positive number. Not below what y was rounded to. One row of y that is far out widens
+        these units, and with them the floor, for all rows: look at y first.
       seed: of the start and of the network's weights.
 
     Returns:
