@@ -109,7 +109,9 @@ def _parts(mixture):
             raise ValueError("mixture: expected numbers, got NaN in its logits, means or factors")
     logits, loc, scale = (tf.cast(part, tf.float64) for part in (logits, loc, scale))
     if lower:  # the sign of a column is free
-        scale *= tf.where(tf.linalg.diag_part(scale) < 0, -1.0, tf.ones([], tf.float64))[..., tf.newaxis, :]
+        diag = tf.linalg.diag_part(scale)
+        one = tf.ones_like(diag)
+        scale *= tf.where(diag < 0, -one, one)[..., tf.newaxis, :]
     return logits, loc, scale if lower else _lower(scale)
 
 
