@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LESSONS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
 # Stored by notebooks/store.py. The others will be.
 NEW_FORM = [name for name in LESSONS if '"course"' in (ROOT / "notebooks" / name).read_text(encoding="utf-8")]
-RUN_LIMIT = 400  # seconds for a notebook; on two free cores it takes well under 90
+RUN_LIMIT = 900  # seconds for a notebook; on two free cores it takes a minute or two, on loaded ones several times that
 # What JupyterLab itself would fetch from elsewhere.
 DISABLED = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
 # JupyterLab asks for a picture that is attached to a text cell as if it were a file, before it looks into the notebook.
