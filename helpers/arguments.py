@@ -40,10 +40,15 @@ def not_negative(name, value):
     return number(name, value, "a number of at least 0", lambda given: given >= 0)
 
 
-def finite_array(name, value):
-    """`value` as an array of numbers without NaN and infinity; its type stays."""
+def not_masked(name, value):
+    """Refuses an array with masked entries, whose numbers would be taken for data."""
     if np.ma.is_masked(value):
         raise ValueError(f"{name}: expected numbers, got a masked array with some that are masked")
+
+
+def finite_array(name, value):
+    """`value` as an array of numbers without NaN and infinity; its type stays."""
+    not_masked(name, value)
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{name}: expected numbers, got an array of {array.dtype}")

@@ -980,8 +980,7 @@ def _whitener(rows, centre, weights, error, eps, diagonal):
 
 
 def _floats(name, value):
-    if np.ma.is_masked(value):
-        raise ValueError(f"{name}: expected numbers, got a masked array with some that are masked")
+    arguments.not_masked(name, value)
     try:
         array = np.asarray(value)
     except ValueError:  # lists of different lengths

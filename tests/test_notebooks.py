@@ -19,6 +19,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 GENERATED = {".ipynb_checkpoints", "release", "submitted", "copies", "autograded", "feedback"}
 NOTEBOOKS = sorted(path for path in (ROOT / "notebooks").rglob("*.ipynb") if not GENERATED & {*path.parts})
+LESSONS = [path for path in NOTEBOOKS if path.name[0].isdigit()]
 
 
 def test_there_are_notebooks():
@@ -32,12 +33,12 @@ def test_stored_notebook(path):
     found = problems(notebook, path.stat().st_size)
     assert found == []
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
-    if path.name[0].isdigit():  # a lesson, which opens with its finished picture
+    if path in LESSONS:  # which opens with its finished picture
         opening = notebook["cells"][0]
         assert "](attachment:finished.png)" in "".join(opening["source"]) and "finished.png" in opening["attachments"]
 
 
-@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.name[0].isdigit()], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.name)
 def test_readme_shows_the_opening_picture_as_it_is(path):
     opening = json.loads(path.read_text(encoding="utf-8"))["cells"][0]
     attached = base64.b64decode("".join(opening["attachments"]["finished.png"]["image/png"]))
@@ -46,7 +47,7 @@ def test_readme_shows_the_opening_picture_as_it_is(path):
     assert f"](docs/pictures/{kept.name})" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.name[0].isdigit()], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.name)
 def test_readme_tells_the_time_of_the_lesson(path):
     """The minutes of its sittings: "two sittings of about 110 and 90 minutes", "two sittings of about 60 minutes"."""
     opening = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
