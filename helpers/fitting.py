@@ -620,6 +620,8 @@ class StepwiseEM(tf_keras.Model):
                 scores.append(self._now(self._traced_step, given, tf.constant(1.0, tf.float64)).numpy())
                 if dear and 0 < step < len(ahead) and scores[step] < ahead[step - 1]:
                     break  # behind by more than a step
+                if not dear and step >= 5 and scores[-1] + (steps - 1 - step) * (scores[-1] - scores[-2]) < best:
+                    break  # would not get there if it went on gaining as in its last step
             return scores, self._values() if keep else first
 
         turns = itertools.chain(STARTS[:1], itertools.cycle(STARTS[1:]))

@@ -80,6 +80,7 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
         model.compile(tf_keras.optimizers.Adam(1e-3), loss=lambda y, mixture: -mixture.log_prob(y))
         model.fit(x, y, ...)  # with early stopping on held-out rows
         model(x)              # tfd.MixtureSameFamily: batch shape [N], event shape [D], in the units of y
+        model.predict(x)      # its mean, [N, D]: Keras wants a tensor
 
     A line first, the mixture on what the line leaves: each mean is a `ridge_line` at x plus what the network makes. The
     line is fixed. A column of which it would leave more than a quarter of the variance has none: there the mean may
@@ -173,7 +174,11 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
         bias_initializer=constant(start),
     )(values)
     numbers = layers.Concatenate(dtype="float32")([line, unit, params])
-    return MixtureNetwork(inputs, tfp.layers.DistributionLambda(in_units_of_y)(numbers))
+
+    def as_tensor(mixture):  # which Keras wants of it at every step; a draw would cost more than the density
+        return tf.ensure_shape(mixture.mean(), [None, d])
+
+    return MixtureNetwork(inputs, tfp.layers.DistributionLambda(in_units_of_y, convert_to_tensor_fn=as_tensor)(numbers))
 
 
 class _Units(tf_keras.layers.Layer):
