@@ -100,8 +100,8 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
       hidden: units of the hidden layers.
       activation: of the hidden layers.
       floor: the smallest spread of a component in a direction that the others leave to it, in standard deviations of
-        what the line leaves; a positive number. Not below what y was rounded to. One row of y that is far out widens
-        these units, and with them the floor, for all rows: look at y first.
+        what the line leaves, or in ranges of its middle 98 % where rows that are far out make those larger; a positive
+        number. Not below what y was rounded to.
       seed: of the start and of the network's weights.
 
     Returns:
@@ -141,7 +141,9 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
     without = np.mean(left**2, axis=0) > LEAVES * spread**2
     mean = y.mean(axis=0)
     slope, level, left = np.where(without, 0, slope), np.where(without, mean, level), np.where(without, y - mean, left)
-    unit = np.maximum(left.std(axis=0), 1e-4 * spread)  # y may be a line in x
+    middle = np.ptp(np.quantile(left, [0.01, 0.99], axis=0), axis=0)  # rows that are far out leave this alone
+    unit = np.where(middle > 0, np.minimum(left.std(axis=0), middle), left.std(axis=0))
+    unit = np.maximum(unit, 1e-4 * spread)  # y may be a line in x
     start = _start(layout, left / unit, floor, rng, seed)
     d = layout.event_size
 

@@ -431,6 +431,19 @@ def test_the_seed_decides_the_network():
     assert not np.array_equal(one[-2], other[-2])
 
 
+def test_a_row_far_out_does_not_blur_the_others():
+    x, y, _ = branches(2000, 3)
+    far = y.copy()
+    far[7, 0] += 1e4
+    layout = MixtureLayout(3, y.shape[1], "tril")
+    before, after = (mixture_network(layout, x, rows, seed=1) for rows in (y, far))
+    units = [network.get_layer("unit_of_y").get_weights()[1] for network in (before, after)]
+    assert np.all(units[1] < 5 * units[0])  # by the standard deviation: hundreds
+    x_new, y_new, _ = branches(1000, 4)
+    scores = [network(x_new).log_prob(y_new).numpy().mean() for network in (before, after)]
+    assert scores[1] > scores[0] - 0.5
+
+
 def test_no_density_exceeds_the_floors_and_a_constant_input_is_harmless():
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.normal(size=(200, 1)), np.ones((200, 1))], axis=1)
