@@ -431,6 +431,12 @@ def test_the_seed_decides_the_network():
     assert not np.array_equal(one[-2], other[-2])
 
 
+def test_predict_gives_the_mean():
+    x, y, _ = branches(200, 0)
+    model = mixture_network(MixtureLayout(3, 2), x, y)
+    np.testing.assert_allclose(model.predict(x[:5], verbose=0), model(x[:5]).mean(), rtol=1e-5)
+
+
 def test_a_row_far_out_does_not_blur_the_others():
     x, y, _ = branches(2000, 3)
     far = y.copy()
