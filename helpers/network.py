@@ -16,6 +16,7 @@ ROWS_FOR_START = 5000  # EM looks at no more
 FEW_ROWS, ROWS_A_NUMBER = 2000, 10  # see `few_rows`
 STRENGTHS = np.append(np.geomspace(1e-6, 1e2, 25), np.inf)  # of the ridge, beside a column's mean square of 1
 LEAVES = 0.25  # of a column's variance; a line that leaves more is not taken out
+FARTHEST = 10.0  # standard deviations: an input beyond counts as one that is as far out
 SPLIT = 0.3  # how far apart copies of a component start, in its standard deviations
 
 
@@ -94,14 +95,15 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
 
     Args:
       layout: a MixtureLayout; its event_size is the width of y.
-      x: array [N, I], the inputs to train on; a constant column is harmless. In float64 where the offset is large
+      x: array [N, I], the inputs to train on; a constant column is harmless, and what is more
+        than ten standard deviations out counts to the network as if it were ten. In float64 where the offset is large
         beside the spread: the model, its `fit` and its `evaluate` take both kinds.
       y: array [N, D].
       hidden: units of the hidden layers.
       activation: of the hidden layers.
       floor: the smallest spread of a component in a direction that the others leave to it, in standard deviations of
-        what the line leaves, or in ranges of its middle 98 % where rows that are far out make those larger; a positive
-        number. Not below what y was rounded to.
+        what the line leaves, to which rows that are far out do not count as such; a positive number. Not below what y
+        was rounded to.
       seed: of the start and of the network's weights.
 
     Returns:
@@ -141,9 +143,7 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
     without = np.mean(left**2, axis=0) > LEAVES * spread**2
     mean = y.mean(axis=0)
     slope, level, left = np.where(without, 0, slope), np.where(without, mean, level), np.where(without, y - mean, left)
-    middle = np.ptp(np.quantile(left, [0.01, 0.99], axis=0), axis=0)  # rows that are far out leave this alone
-    unit = np.where(middle > 0, np.minimum(left.std(axis=0), middle), left.std(axis=0))
-    unit = np.maximum(unit, 1e-4 * spread)  # y may be a line in x
+    unit = np.maximum(_drawn_in(left).std(axis=0), 1e-4 * spread)  # y may be a line in x
     start = _start(layout, left / unit, floor, rng, seed)
     d = layout.event_size
 
@@ -160,14 +160,16 @@ def mixture_network(layout, x, y, hidden=(128, 128), activation="relu", floor=0.
         return kind(seed=int(rng.integers(2**31)), **options)
 
     layers, initializers = tf_keras.layers, tf_keras.initializers
-    constant, scale = initializers.Constant, _inverse_spread(x)
+    constant, near = initializers.Constant, _drawn_in(x)
+    scale = _inverse_spread(near)
     inputs = layers.Input([x.shape[1]], dtype="float64")
 
     exact = dict(dtype="float64", trainable=False)
     line = layers.Dense(d, kernel_initializer=constant(slope), bias_initializer=constant(level), name="line", **exact)
     line = line(inputs)
     unit = _Units(np.zeros(d), unit, name="unit_of_y", **exact)(line)
-    values = _Units(scale, -x.mean(axis=0) * scale, name="units_of_x", **exact)(inputs)
+    values = _Units(scale, -near.mean(axis=0) * scale, name="units_of_x", **exact)(inputs)
+    values = layers.Lambda(lambda z: tf.clip_by_value(z, -FARTHEST, FARTHEST), dtype="float64")(values)
     for width in hidden:
         values = layers.Dense(width, activation, kernel_initializer=initializer(initializers.GlorotUniform))(values)
     params = layers.Dense(
@@ -225,6 +227,13 @@ class MixtureNetwork(tf_keras.Model):
 
 def _kept(x):
     return tf.constant(x) if isinstance(x, np.ndarray) else x
+
+
+def _drawn_in(x):
+    """Columns whose numbers far beyond the middle 98 %, by more than its width, are drawn in to there."""
+    low, high = np.quantile(x, [0.01, 0.99], axis=0)
+    beyond = np.where(high > low, high - low, np.inf)
+    return np.clip(x, low - beyond, high + beyond)
 
 
 def _inverse_spread(x):

@@ -448,6 +448,13 @@ def test_a_row_far_out_does_not_blur_the_others():
     x_new, y_new, _ = branches(1000, 4)
     scores = [network(x_new).log_prob(y_new).numpy().mean() for network in (before, after)]
     assert scores[1] > scores[0] - 0.5
+    far_x = x.copy()
+    far_x[7] = 1e4
+    after = mixture_network(layout, far_x, y, seed=1)
+    one, other = (network.get_layer("units_of_x").get_weights()[0] for network in (before, after))
+    np.testing.assert_allclose(other, one, rtol=0.1)
+    near, farther = (after(np.float32([[far]])).components_distribution.loc for far in (1e4, 1e9))
+    np.testing.assert_allclose(near, farther, rtol=1e-5)
 
 
 def test_no_density_exceeds_the_floors_and_a_constant_input_is_harmless():
